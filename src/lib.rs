@@ -1,0 +1,22 @@
+//! layerfs: a union filesystem in userspace.
+//!
+//! Arrows point down, never up (`scripts/check-layering`):
+//!
+//! ```text
+//! bin/layerfs        bin/layerctl     arguments -> settings -> wiring
+//!     |     \            |
+//!   fuse     \           |            kernel protocol <-> our types
+//!     |       \          |
+//!  overlay     `----- store           the live union | the layer cache
+//!      \              /
+//!       `--- layer --'                one layer: a directory, a cached tar, the upper
+//!           /      \
+//!     semantics    sys                pure rules | syscalls
+//!           \      /
+//!            types                    plain data, settings
+//! ```
+//!
+//! The rules are in docs/semantics.md, the formats in docs/formats.md.
+
+pub mod semantics;
+pub mod types;
