@@ -18,5 +18,6 @@
 //!
 //! The rules are in docs/semantics.md, the formats in docs/formats.md.
 
+pub mod config;
 pub mod semantics;
 pub mod types;
