@@ -20,4 +20,5 @@
 
 pub mod config;
 pub mod semantics;
+pub mod sys;
 pub mod types;
