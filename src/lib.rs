@@ -19,6 +19,7 @@
 //! The rules are in docs/semantics.md, the formats in docs/formats.md.
 
 pub mod config;
+pub mod layer;
 pub mod semantics;
 pub mod sys;
 pub mod types;
