@@ -20,6 +20,7 @@
 
 pub mod config;
 pub mod layer;
+pub mod overlay;
 pub mod semantics;
 pub mod sys;
 pub mod types;
