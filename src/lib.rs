@@ -22,5 +22,6 @@ pub mod config;
 pub mod layer;
 pub mod overlay;
 pub mod semantics;
+pub mod store;
 pub mod sys;
 pub mod types;
