@@ -19,6 +19,7 @@
 //! The rules are in docs/semantics.md, the formats in docs/formats.md.
 
 pub mod config;
+pub mod fuse;
 pub mod layer;
 pub mod overlay;
 pub mod semantics;

@@ -1,0 +1,26 @@
+//! The face: the kernel's FUSE protocol on one side, the overlay on the other.
+//!
+//! 1. *Each operation converts, calls one overlay method, replies* ([`face`]). What needs an `if`
+//!    about layers is in the wrong file.
+//! 2. *The kernel's caches do the work.* [`capabilities`] says what it may remember and what it must not
+//!    ask.
+//! 3. *An error becomes an errno in one place*, which also logs it ([`convert`]).
+//! 4. *A mount must come and go cleanly* ([`serve`]): it answers before the command returns, and
+//!    nothing stays behind.
+//! 5. *The fewest messages win*: they are counted by kind ([`stats`]).
+//!
+//! Deliberately elsewhere: what operations do (`overlay`).
+
+mod capabilities;
+mod control;
+mod convert;
+mod face;
+mod notices;
+mod reload;
+mod remount;
+mod serve;
+mod stats;
+
+pub use control::query_stats;
+pub use remount::remount;
+pub use serve::{Device, Served, mount_and_serve};

@@ -1,0 +1,72 @@
+//! What is told to the kernel unasked, by a thread of its own: the kernel may wait for requests that
+//! a serving thread must answer, so no serving thread ever waits for the kernel.
+//!
+//! 1. *Seeking for data and holes where pages may be dirty.* The kernel asks without writing back
+//!    first, so the backing file does not yet have what was written. Invalidating the inode makes it
+//!    write back. It also drops what is cached: seeks that dirty pages cannot change do not come here.
+//! 2. *Attributes that reading made stale.* After a READ the client takes the access time for stale,
+//!    and would ask for the attributes of each file with a request of its own. A listing that it has
+//!    to read anew brings all of a directory at once.
+
+use super::convert::errno;
+use crate::overlay::{Error, Overlay, SeekTo};
+use crate::types::Ino;
+use fuser::{INodeNo, Notifier, ReplyLseek};
+use std::io::Result;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+/// A seek that waits for its answer.
+pub(super) struct Seek {
+    pub(super) ino: INodeNo,
+    pub(super) offset: u64,
+    pub(super) whence: SeekTo,
+    pub(super) reply: ReplyLseek,
+}
+
+/// What is to be done.
+pub(super) enum Notice {
+    /// Let the kernel write a file back, then answer.
+    Seek(Seek),
+    /// Let the kernel drop its listing of a directory.
+    Relist(Ino),
+}
+
+/// Where serving threads leave notices.
+pub(super) type Notices = Sender<Notice>;
+
+/// The queue of one mount; the receiver goes to [`start`] once the mount can be notified.
+pub(super) fn queue() -> (Notices, Receiver<Notice>) {
+    channel()
+}
+
+/// Serves the queue until its last sender is gone.
+pub(super) fn start(overlay: Arc<Overlay>, notifier: Notifier, notices: Receiver<Notice>) -> Result<()> {
+    let serve = move || {
+        for notice in notices {
+            match notice {
+                Notice::Seek(seek) => answer(&overlay, &notifier, seek),
+                Notice::Relist(directory) => invalidate(&notifier, INodeNo(directory.0)),
+            }
+        }
+    };
+    std::thread::Builder::new().name("notices".into()).stack_size(64 << 10).spawn(serve).map(drop)
+}
+
+fn answer(overlay: &Overlay, notifier: &Notifier, seek: Seek) {
+    let Seek { ino, offset, whence, reply } = seek;
+    invalidate(notifier, ino);
+    let found = overlay.seek(Ino(ino.0), offset, whence);
+    match found.and_then(|at| i64::try_from(at).map_err(|_| Error::Invalid)) {
+        Ok(at) => reply.offset(at),
+        Err(e) => reply.error(errno("lseek", ino, e)),
+    }
+}
+
+/// Lets the kernel write back and drop the pages of an inode.
+fn invalidate(notifier: &Notifier, ino: INodeNo) {
+    // ENOENT: the kernel has forgotten the inode, so it holds nothing of it.
+    if let Err(e) = notifier.inval_inode(ino, 0, 0) {
+        log::debug!("invalidating inode {}: {e}", ino.0);
+    }
+}
