@@ -1,0 +1,237 @@
+//! Upper and lowers on filesystems that lack things: M16. What is lacking is said at mount, and the
+//! same work gives the same tree as on a plain directory.
+
+use super::*;
+use std::fs;
+use std::process::Command;
+
+/// A filesystem at `BASE/fs`, unmounted on drop: make it before the mount that uses it.
+struct Beneath {
+    place: PathBuf,
+}
+
+impl Beneath {
+    /// Mounts it by a shell line, whose `$1` is the place and `$2` the base directory.
+    fn new(stack: &Stack, line: &str) -> Self {
+        let place = stack.base().join("fs");
+        fs::create_dir(&place).unwrap();
+        sh(line, &[&place, stack.base()]);
+        assert!(is_mounted(&place), "{line}");
+        Beneath { place }
+    }
+
+    /// An upper and a workdir on it.
+    fn upper(&self) -> PathBuf {
+        for dir in ["u", "w"] {
+            fs::create_dir(self.place.join(dir)).unwrap();
+        }
+        self.place.join("u")
+    }
+}
+
+impl Drop for Beneath {
+    fn drop(&mut self) {
+        let mut command = Command::new("sh");
+        let line =
+            "for try in 1 2 3 4 5 6 7 8 9; do umount \"$0\" && exit; sleep 0.3; done; umount -l \"$0\"";
+        let outcome = run(command.args(["-c", line]).arg(&self.place), LIMIT);
+        if !outcome.success() {
+            eprintln!("{}: {}", self.place.display(), outcome.stderr);
+        }
+    }
+}
+
+/// What anybody does with a tree; `mv` copies where a directory cannot be renamed.
+const WORK: &str = r#"cd "$1"
+echo changed > d/changed; echo more >> d/appended; chmod 600 d/mode; chown 12:34 d/owner
+rm d/gone; rm -r d/tree; mkdir d/tree; echo new > d/tree/new
+mv d/old d/new; mv d/moved d/there; ln -s target link; mkdir -m 1770 dir; mkfifo pipe
+rm d/again; echo again > d/again; mv d/again d/gone; rm -r d/full; mv d/tree d/full; mv d/there d/void
+rmdir d/empty; touch d/empty; truncate -s 3 d/cut; rm -r e; mkdir e; rm -r e"#;
+
+fn stack() -> Stack {
+    let stack = Stack::new(2);
+    stack.opt_out(Check::UpperNames);
+    for name in
+        ["changed", "appended", "mode", "owner", "gone", "tree/x", "old", "moved/y", "again", "full/z", "cut"]
+    {
+        write(stack.lower(0).join("d").join(name), format!("{name} of the lower"));
+    }
+    for name in ["d/void/v", "d/moved/below", "e/f/g"] {
+        write(stack.lower(1).join(name), name);
+    }
+    fs::create_dir(stack.lower(0).join("d/empty")).unwrap();
+    sh("rm -r \"$1\"/d/void/v", &[stack.lower(1)]);
+    stack
+}
+
+fn described(root: &Path) -> String {
+    dump_with(root, &DumpOptions { mtime: false, nlink: false, ..DumpOptions::default() })
+}
+
+/// What the work gives on a plain directory.
+fn wanted(stack: &Stack) -> String {
+    let plain = stack.base().join("plain");
+    fs::create_dir(&plain).unwrap();
+    sh("cp -a \"$2\"/. \"$1\"; cp -a \"$3\"/. \"$1\"", &[&plain, stack.lower(1), stack.lower(0)]);
+    sh(WORK, &[&plain]);
+    described(&plain)
+}
+
+fn mount_on(stack: &Stack, upper: &Path) -> Mount {
+    let lowers: Vec<&str> = stack.lowers().iter().map(|l| l.to_str().unwrap()).collect();
+    let (lowers, work) = (lowers.join(":"), upper.with_file_name("w"));
+    let options = format!("lowerdir={lowers},upperdir={},workdir={}", upper.display(), work.display());
+    let mut command = layerfs_command();
+    command.arg(stack.mnt()).args(["-o", &options]).env("LAYERFS_LOG", "info");
+    stack.adopt(run(&mut command, LIMIT))
+}
+
+/// Works in a mount whose upper is there, mounts it again, and compares; `lacks` is in the one line that
+/// says what is lacking.
+fn assert_works_on(stack: &Stack, upper: &Path, lacks: &[&str]) {
+    let wanted = wanted(stack);
+    let m = mount_on(stack, upper);
+    let lines: Vec<&str> = m.said().stderr.lines().filter(|line| line.contains("INFO")).collect();
+    let said = lines.iter().filter(|line| line.contains("upperdir: ")).count();
+    assert_eq!(said, 1, "{lines:?}");
+    for word in lacks {
+        assert!(lines.concat().contains(word), "{word}: {lines:?}");
+    }
+    sh(WORK, &[m.path()]);
+    assert_same_text(&wanted, &described(m.path()), "a plain directory and layerfs");
+    m.umount();
+    let m = mount_on(stack, upper);
+    assert_same_text(&wanted, &described(m.path()), "a plain directory and layerfs, mounted again");
+}
+
+#[test]
+fn m16_a_filesystem_that_lacks_nothing_is_said_to() {
+    let stack = stack();
+    assert_works_on(&stack, stack.upper(), &["upperdir: its filesystem has all that is used"]);
+}
+
+#[test]
+fn m16_without_xattrs_and_acls() {
+    let stack = stack();
+    let beneath = Beneath::new(&stack, "mount -t ramfs none \"$1\"");
+    assert_works_on(&stack, &beneath.upper(), &["no xattrs", "no RENAME_WHITEOUT", "no ACLs"]);
+}
+
+#[test]
+fn m16_without_file_types_in_listings() {
+    let stack = stack();
+    need_program("mkfs.ext2", "e2fsprogs");
+    let line = "truncate -s 32M \"$2\"/image; mkfs.ext2 -q -O ^filetype \"$2\"/image; mount -o loop \"$2\"/image \"$1\"";
+    let beneath = Beneath::new(&stack, line);
+    assert_works_on(&stack, &beneath.upper(), &["upperdir: "]);
+}
+
+/// exFAT has names, times and data, and nothing else: owners and modes are not kept.
+#[test]
+fn m16_without_hard_links_owners_and_modes() {
+    need_program("mount.exfat-fuse", "exfat-fuse");
+    need_program("mkfs.exfat", "exfatprogs");
+    const BARE_WORK: &str = r#"cd "$1"
+echo changed > d/changed; echo more >> d/appended; rm d/gone; rm -r d/tree; mkdir d/tree; echo new > d/tree/new
+mv d/old d/new; mv d/moved d/there; rm d/again; echo again > d/again; mv d/again d/gone; rm -r d/full
+mv d/tree d/full; mv d/there d/void; rmdir d/empty; touch d/empty; truncate -s 3 d/cut; rm -r e; mkdir e; rm -r e"#;
+    const LOOK: &str = r#"cd "$1"; find . -type d -o -type f -exec cksum {} + | sort; find . -printf '%p %y %s\n' | sed '/ d /s/[0-9]*$//' | sort"#;
+    let stack = stack();
+    let line = "truncate -s 64M \"$2\"/image; mkfs.exfat \"$2\"/image > /dev/null; losetup -f \"$2\"/image
+        device=$(losetup -j \"$2\"/image | cut -d: -f1); mount.exfat-fuse $device \"$1\"; losetup -d $device";
+    let beneath = Beneath::new(&stack, line);
+    let plain = stack.base().join("plain");
+    fs::create_dir(&plain).unwrap();
+    sh("cp -a \"$2\"/. \"$1\"; cp -a \"$3\"/. \"$1\"", &[&plain, stack.lower(1), stack.lower(0)]);
+    sh(BARE_WORK, &[&plain]);
+    let upper = beneath.upper();
+    let m = mount_on(&stack, &upper);
+    let said = &m.said().stderr;
+    for lack in ["no xattrs", "no whiteout devices", "no RENAME_EXCHANGE", "no hard links"] {
+        assert!(said.contains(lack), "{lack}: {said}");
+    }
+    assert!(said.contains("WARN") && said.contains("hard links are not kept"), "{said}");
+    sh(BARE_WORK, &[m.path()]);
+    assert_same_text(&sh(LOOK, &[&plain]), &sh(LOOK, &[m.path()]), "a plain directory and layerfs");
+    m.umount();
+    let m = mount_on(&stack, &upper);
+    assert_same_text(&sh(LOOK, &[&plain]), &sh(LOOK, &[m.path()]), "the same, mounted again");
+}
+
+#[test]
+fn m16_on_the_kernels_overlayfs() {
+    let stack = stack();
+    let line = "cd \"$2\"; mkdir bl bu bw; mount -t overlay overlay fs -o lowerdir=bl,upperdir=bu,workdir=bw";
+    let beneath = Beneath::new(&stack, line);
+    assert_works_on(&stack, &beneath.upper(), &["no whiteout devices (whiteouts are marked files)"]);
+}
+
+#[test]
+fn m16_on_fuse_overlayfs() {
+    let stack = stack();
+    need_program("fuse-overlayfs", "fuse-overlayfs");
+    let line = "cd \"$2\"; mkdir bl bu bw; fuse-overlayfs fs -o lowerdir=bl,upperdir=bu,workdir=bw";
+    let beneath = Beneath::new(&stack, line);
+    assert_works_on(&stack, &beneath.upper(), &["no whiteout devices", "no .wh. names"]);
+}
+
+#[test]
+fn m16_on_layerfs_itself() {
+    let stack = stack();
+    let bin = layerfs_bin();
+    let line =
+        format!("cd \"$2\"; mkdir bl bu bw; {} fs -o lowerdir=bl,upperdir=bu,workdir=bw", bin.display());
+    let beneath = Beneath::new(&stack, &line);
+    assert_works_on(&stack, &beneath.upper(), &["no RENAME_WHITEOUT", "no .wh. names"]);
+}
+
+#[test]
+fn m16_lowers_that_are_read_only_without_file_types_or_unions_are_read() {
+    let lines = [
+        "truncate -s 32M \"$2\"/image; mkfs.ext2 -q -O ^filetype \"$2\"/image; mount -o loop \"$2\"/image \"$1\"; \
+         cp -a \"$2\"/l0/. \"$1\"; mount -o remount,ro \"$1\"",
+        "mount -t ramfs none \"$1\"; cp -a \"$2\"/l0/. \"$1\"; mount -o remount,ro \"$1\"",
+        "cd \"$2\"; mkdir bl bu bw; mount -t overlay overlay fs -o lowerdir=l0:bl",
+        "cd \"$2\"; mkdir bl bu bw; fuse-overlayfs fs -o lowerdir=l0:bl",
+    ];
+    for line in lines {
+        let stack = stack();
+        let beneath = Beneath::new(&stack, line);
+        let wanted = wanted(&stack);
+        // The first line leaves a directory of its own there.
+        sh("rm -rf \"$1\"/plain/lost+found", &[stack.base()]);
+        let options = format!(
+            "lowerdir={}:{},upperdir={},workdir={}",
+            beneath.place.display(),
+            stack.lower(1).display(),
+            stack.upper().display(),
+            stack.work().display()
+        );
+        let mut command = layerfs_command();
+        let m = stack.adopt(run(command.arg(stack.mnt()).args(["-o", &options]), LIMIT));
+        sh("cd \"$1\"; rm -rf lost+found", &[m.path()]);
+        sh(WORK, &[m.path()]);
+        let root = DumpOptions { mtime: false, nlink: false, root: false, ..DumpOptions::default() };
+        let without_root = wanted.lines().skip(1).map(|l| format!("{l}\n")).collect::<String>();
+        assert_same_text(&without_root, &dump_with(m.path(), &root), line);
+        m.umount();
+    }
+}
+
+#[test]
+fn m16_a_workdir_that_cannot_be_written_is_refused_at_mount() {
+    let stack = stack();
+    let line = "mount -t ramfs none \"$1\"; mkdir \"$1\"/u \"$1\"/w; mount -o remount,ro \"$1\"";
+    let beneath = Beneath::new(&stack, line);
+    let (upper, work) = (beneath.place.join("u"), beneath.place.join("w"));
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        stack.lower(0).display(),
+        upper.display(),
+        work.display()
+    );
+    let outcome = run(layerfs_command().arg(stack.mnt()).args(["-o", &options]), LIMIT);
+    assert_eq!(outcome.status.code(), Some(1), "{outcome:?}");
+    assert!(outcome.stderr.contains(upper.to_str().unwrap()), "{outcome:?}");
+}
