@@ -174,6 +174,11 @@ fn m16_on_fuse_overlayfs() {
     let line = "cd \"$2\"; mkdir bl bu bw; fuse-overlayfs fs -o lowerdir=bl,upperdir=bu,workdir=bw";
     let beneath = Beneath::new(&stack, line);
     assert_works_on(&stack, &beneath.upper(), &["no whiteout devices", "no .wh. names"]);
+    // Nothing of the probing is left: neither a name in the directory nor a file that only fuse-overlayfs sees.
+    let work = beneath.place.join("w/work");
+    assert_eq!(fs::read_dir(&work).unwrap().count(), 0);
+    let below = sh("ls -A \"$1\"/bu/w/work", &[stack.base()]);
+    assert!(below.lines().all(|name| name.starts_with(".wh..wh.")), "{below}");
 }
 
 #[test]

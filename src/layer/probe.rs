@@ -86,7 +86,11 @@ impl Features {
 pub(super) fn probe(upper: &Upper, only_user: bool, form: Option<WhiteoutForm>) -> Result<Features> {
     let directory = upper.stage_dir(0o700)?;
     let marks = mark_space(directory.object(), only_user)?;
-    let devices = can_hold_devices(upper);
+    // A union below that keeps the marks to itself does so with its own whiteouts as well. They are not even
+    // tried there: fuse-overlayfs answers ENOENT, leaves a part of them behind, and may later fail to list
+    // the directory.
+    let own_whiteouts = marks != Some(MarkSpace::Own);
+    let devices = own_whiteouts && can_hold_devices(upper);
     let whiteouts = form.unwrap_or(match (devices, marks) {
         (true, _) => WhiteoutForm::Device,
         (false, Some(space)) if can_mark_files(upper, space) => WhiteoutForm::Xattr,
@@ -102,7 +106,7 @@ pub(super) fn probe(upper: &Upper, only_user: bool, form: Option<WhiteoutForm>) 
         marks,
         whiteouts,
         devices,
-        beside: can_hide(upper).is_ok(),
+        beside: own_whiteouts && can_hide(upper).is_ok(),
         exchange,
         no_replace: can_keep_others(upper, &object).is_ok(),
         links: can_link(upper, &object, exchange.then_some(&directory)).is_ok(),
