@@ -177,3 +177,23 @@ fn m5_a_refusal_in_the_foreground_is_the_same() {
     command.args(["-f", "src"]).arg(stack.mnt()).args(["-o", "lowerdir=/none/such"]);
     assert_refusal(&stack, &mut command, &["/none/such"], "-f");
 }
+
+/// Whoever waits for the command finds the line there, also where the process in the background takes its
+/// time: here it cannot write, since the pipe is full.
+#[test]
+fn m5_the_refusal_is_written_before_the_command_ends() {
+    let stack = stack();
+    let (mut read, mut write) = std::io::pipe().unwrap();
+    let room = rustix::pipe::fcntl_getpipe_size(&write).unwrap();
+    std::io::Write::write_all(&mut write, &vec![b'.'; room]).unwrap();
+    let options = format!("lowerdir=sha256:{}", "0".repeat(64));
+    let mut command = layerfs_command();
+    let mut child = command.arg(stack.mnt()).arg("-o").arg(options).stderr(write).spawn().unwrap();
+    drop(command);
+    assert!(!wait_until(Duration::from_millis(500), || child.try_wait().unwrap().is_some()));
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut read, &mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let line = said.trim_start_matches('.');
+    assert!(line.starts_with("layerfs: ") && line.lines().count() == 1, "{line}");
+}

@@ -16,7 +16,7 @@ pub(crate) fn mount(request: MountRequest) -> ExitCode {
         eprintln!("layerfs: warning: {warning}");
     }
     tune_allocator();
-    let readiness = match request.foreground {
+    let mut readiness = match request.foreground {
         true => None,
         // Nothing has been opened and no thread runs: the child is a fresh process.
         false => match daemonize() {
@@ -25,7 +25,8 @@ pub(crate) fn mount(request: MountRequest) -> ExitCode {
         },
     };
     start_log(request.settings.debug);
-    match serve(&request, readiness) {
+    // The parent waits for as long as this is not dropped: a refusal is written before it exits.
+    match serve(&request, &mut readiness) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => refuse(e),
     }
@@ -36,7 +37,10 @@ fn start_log(debug: bool) {
     env_logger::Builder::from_env(env_logger::Env::new().filter_or("LAYERFS_LOG", filter)).init();
 }
 
-fn serve(request: &MountRequest, readiness: Option<Readiness>) -> Result<(), Box<dyn std::error::Error>> {
+fn serve(
+    request: &MountRequest,
+    readiness: &mut Option<Readiness>,
+) -> Result<(), Box<dyn std::error::Error>> {
     // Modes of new objects are worked out from each request's own umask.
     layerfs::sys::clear_umask();
     // Before threads start, which inherit it. The kernel has checked the caller's rights: that the caller's
@@ -51,7 +55,7 @@ fn serve(request: &MountRequest, readiness: Option<Readiness>) -> Result<(), Box
     let limit = raise_file_limit();
     let overlay = Arc::new(Overlay::open(&settings, cached.layers, &request.mount_point, limit)?);
     let served = mount_and_serve(device, overlay.clone(), &request.source, &request.mount_point, &settings)?;
-    if let Some(readiness) = readiness {
+    if let Some(readiness) = readiness.take() {
         std::env::set_current_dir("/")?;
         readiness.announce()?;
     }
