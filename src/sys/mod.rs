@@ -10,6 +10,7 @@
 //!
 //! Deliberately elsewhere: what the calls mean for the union (`overlay`), marks (`layer`).
 
+mod copy;
 mod creds;
 mod dir;
 mod error;
@@ -24,13 +25,14 @@ mod process;
 mod removal;
 mod xattr;
 
+pub use copy::{WriteBack, copy_range, copy_range_all, copy_sparse, start_writeback};
 pub use creds::{act_as, enable_acting_as};
 pub use dir::{RawDirEntry, read_dir};
 pub use error::{Result, SysError};
 pub use file::{
-    Whence, WriteBack, copy_range, copy_range_all, copy_sparse, create_file, duplicate, fallocate,
-    file_flags, flock_exclusive, open_at, open_beneath, open_dir_path, open_directory, open_tmpfile, read_at,
-    reopen, seek, set_file_flags, start_writeback, sync_data, sync_file, sync_filesystem, truncate, write_at,
+    Whence, create_file, duplicate, fallocate, file_flags, flock_exclusive, open_at, open_beneath,
+    open_dir_path, open_directory, open_tmpfile, read_at, reopen, seek, set_file_flags, sync_data, sync_file,
+    sync_filesystem, truncate, write_at,
 };
 pub use handle::{Handle, filesystem_uuid, handle_of};
 pub use map::FileMap;
