@@ -3,6 +3,7 @@
 
 use super::*;
 use std::fs;
+use std::io::Write as _;
 use std::process::Command;
 
 /// A filesystem at `BASE/fs`, unmounted on drop: make it before the mount that uses it.
@@ -239,4 +240,35 @@ fn m16_a_workdir_that_cannot_be_written_is_refused_at_mount() {
     let outcome = run(layerfs_command().arg(stack.mnt()).args(["-o", &options]), LIMIT);
     assert_eq!(outcome.status.code(), Some(1), "{outcome:?}");
     assert!(outcome.stderr.contains(upper.to_str().unwrap()), "{outcome:?}");
+}
+
+/// Bytes of a file that are in memory.
+fn resident(path: &Path) -> u64 {
+    sh("fincore -nb -o RES \"$1\"", &[path]).trim().parse().unwrap()
+}
+
+/// The data, and that the disk has it without a copy in memory: on ext4, with Linux 6.16 and newer.
+#[test]
+fn f7_much_data_is_not_kept_in_memory_twice() {
+    const SIZE: usize = 24 << 20;
+    let stack = stack();
+    let line = "truncate -s 160M \"$2\"/image; mkfs.ext4 -q \"$2\"/image; mount -o loop \"$2\"/image \"$1\"";
+    let beneath = Beneath::new(&stack, line);
+    let data: Vec<u8> = (0..SIZE).map(|at| (at / 4096) as u8 ^ at as u8).collect();
+    write(stack.lower(0).join("big"), &data);
+    let upper = beneath.upper();
+    let m = mount_on(&stack, &upper);
+    let mut written = fs::File::create(m.join("written")).unwrap();
+    data.chunks(1 << 20).for_each(|part| written.write_all(part).unwrap());
+    fs::OpenOptions::new().append(true).open(m.join("big")).unwrap().write_all(b"!").unwrap();
+    sh("sync -f \"$1\"", &[m.path()]);
+    let kernel = sh("uname -r", &[]);
+    let can: bool = kernel.split('.').map(|part| part.parse().unwrap_or(0)).take(2).ge([6_u32, 16]);
+    for name in ["written", "big"] {
+        let small = || resident(&upper.join(name)) < SIZE as u64 / 4;
+        assert!(!can || wait_until(LIMIT, small), "{name}: {} bytes in memory", resident(&upper.join(name)));
+        let wanted = if name == "big" { [&data[..], b"!"].concat() } else { data.clone() };
+        assert!(fs::read(upper.join(name)).unwrap() == wanted, "{name} in the upper");
+        assert!(fs::read(m.join(name)).unwrap() == wanted, "{name} in the mount");
+    }
 }

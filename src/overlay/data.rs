@@ -8,11 +8,14 @@ use super::node::{Node, Place};
 use crate::layer::{Contents, FdKey, NewOwners};
 use crate::semantics::copy_up::{Need, without_set_id};
 use crate::sys::{
-    AsFd, Errno, OwnedFd, Ref, Whence, copy_range, fallocate, open_at, reopen, stat, sync_data, sync_file,
-    utimens, write_at,
+    AsFd, BorrowedFd, Errno, OwnedFd, Ref, Whence, copy_range, fallocate, open_at, reopen, stat, sync_data,
+    sync_file, utimens, write_at, write_uncached,
 };
 use crate::types::{FileKind, Ino, SetTime};
 use std::sync::Arc;
+
+/// From so much on it is one of many writes of a large file: that is the most that one request brings.
+const STREAM: usize = 1 << 20;
 
 /// What a seek looks for.
 pub use crate::sys::Whence as SeekTo;
@@ -25,6 +28,12 @@ pub struct WriteHow {
     pub late: bool,
     /// The writer may not keep set-id bits.
     pub kill_set_id: bool,
+}
+
+/// The kernel keeps what was written in the mount's own cache: much of it is not kept in that of the upper as
+/// well.
+fn write_once(fd: BorrowedFd<'_>, data: &[u8], offset: u64) -> crate::sys::Result<()> {
+    if data.len() >= STREAM { write_uncached(fd, data, offset) } else { write_at(fd, data, offset) }
 }
 
 impl Overlay {
@@ -43,10 +52,10 @@ impl Overlay {
             // One at a time, or the second would take the first one's time for the file's own.
             let _alone = node.copy_up.lock();
             let (_, before) = stat(Ref::Fd(fd.as_fd()))?;
-            write_at(fd.as_fd(), data, offset)?;
+            write_once(fd.as_fd(), data, offset)?;
             utimens(Ref::Fd(fd.as_fd()), SetTime::Omit, SetTime::To(before.mtime))?;
         } else {
-            write_at(fd.as_fd(), data, offset)?;
+            write_once(fd.as_fd(), data, offset)?;
         }
         if how.kill_set_id { self.drop_set_id(&node) } else { Ok(()) }
     }

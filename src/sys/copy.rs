@@ -5,6 +5,7 @@ use super::error::{Result, call, check};
 use super::file::{Whence, read_at, seek, sync_data, truncate, write_at};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io::Errno;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Copies a range between files inside the kernel; answers the bytes copied.
@@ -79,7 +80,8 @@ pub fn copy_sparse(
 const WRITE_BACK_CHUNK: u64 = 8 << 20;
 
 /// Copies all of a range, inside the kernel where it can; stops early only where `from` ends. Does
-/// not wait for the disk.
+/// not wait for the disk. Much that is to be durable leaves no copy in memory, unless the two files can
+/// share their blocks.
 pub fn copy_range_all(
     from: BorrowedFd<'_>,
     mut from_at: u64,
@@ -88,11 +90,17 @@ pub fn copy_range_all(
     mut len: u64,
     back: WriteBack,
 ) -> Result<()> {
-    let chunk = if back == WriteBack::Durable { WRITE_BACK_CHUNK } else { u64::MAX };
+    let (chunk, write): (u64, Write) = match back {
+        WriteBack::Durable if len >= WRITE_BACK_CHUNK => (WRITE_BACK_CHUNK, write_uncached),
+        WriteBack::Durable | WriteBack::Later => (u64::MAX, write_at),
+    };
+    if chunk < u64::MAX && !may_share(from_at, to_at) && !ALWAYS_CACHED.load(Ordering::Relaxed) {
+        return copy_by_hand(from, from_at, to, to_at, len, write);
+    }
     while len > 0 {
         match copy_range(from, from_at, to, to_at, len.min(chunk)) {
             // A filesystem that claims EOF too early: let read and write decide.
-            Ok(0) => return copy_by_hand(from, from_at, to, to_at, len),
+            Ok(0) => return copy_by_hand(from, from_at, to, to_at, len, write),
             Ok(n) => {
                 if n == chunk {
                     start_writeback(to, to_at, n)?;
@@ -103,7 +111,7 @@ pub fn copy_range_all(
             }
             Err(e) if e.errno == Errno::INTR => {}
             Err(e) if matches!(e.errno, Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) => {
-                return copy_by_hand(from, from_at, to, to_at, len);
+                return copy_by_hand(from, from_at, to, to_at, len, write);
             }
             Err(e) => return Err(e),
         }
@@ -111,12 +119,23 @@ pub fn copy_range_all(
     Ok(())
 }
 
+/// Whether the filesystem might share blocks, as far as is known: it does so only where both begin alike in
+/// a block.
+fn may_share(from_at: u64, to_at: u64) -> bool {
+    const BLOCK: u64 = 4096;
+    !NO_REFLINK.load(Ordering::Relaxed) && from_at % BLOCK == to_at % BLOCK
+}
+
+/// How data is written at an offset.
+type Write = fn(BorrowedFd<'_>, &[u8], u64) -> Result<()>;
+
 fn copy_by_hand(
     from: BorrowedFd<'_>,
     mut from_at: u64,
     to: BorrowedFd<'_>,
     mut to_at: u64,
     mut len: u64,
+    write: Write,
 ) -> Result<()> {
     // 1 MiB: past it the cost of the calls no longer shows.
     let mut buf = vec![0u8; usize::try_from(len).unwrap_or(usize::MAX).min(1 << 20)];
@@ -126,10 +145,55 @@ fn copy_by_hand(
         if got == 0 {
             break;
         }
-        write_at(to, &buf[..got], to_at)?;
+        write(to, &buf[..got], to_at)?;
         from_at += got as u64;
         to_at += got as u64;
         len -= got as u64;
+    }
+    Ok(())
+}
+
+/// The first kernel that writes without keeping a copy in memory and is known to lose nothing by it: 6.14 and
+/// 6.15 could drop a page that was changed again in the meantime.
+const UNCACHED_SINCE: (u32, u32) = (6, 16);
+
+/// Each write keeps a copy in memory: by an older kernel, or once a filesystem refused.
+static ALWAYS_CACHED: LazyLock<AtomicBool> = LazyLock::new(|| {
+    let name = rustix::system::uname();
+    AtomicBool::new(version(&name.release().to_string_lossy()) < UNCACHED_SINCE)
+});
+
+/// The first two numbers of a kernel's release.
+fn version(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// Writes all of `data` at an offset and has the disk begin with it at once; memory keeps no copy of it once
+/// it is there. An ordinary write where that cannot be done.
+#[allow(unsafe_code)]
+pub fn write_uncached(fd: BorrowedFd<'_>, data: &[u8], offset: u64) -> Result<()> {
+    let mut done = 0;
+    while done < data.len() {
+        let (rest, at) = (&data[done..], offset + done as u64);
+        if ALWAYS_CACHED.load(Ordering::Relaxed) {
+            return write_at(fd, rest, at);
+        }
+        let buffer = libc::iovec { iov_base: rest.as_ptr().cast_mut().cast(), iov_len: rest.len() };
+        let at = at.try_into().unwrap_or(i64::MAX);
+        let wrote = call("pwritev2", || {
+            // SAFETY: one buffer, which outlives the call and is only read.
+            let n = unsafe { libc::pwritev2(fd.as_raw_fd(), &raw const buffer, 1, at, libc::RWF_DONTCACHE) };
+            check(n as libc::c_long)
+        });
+        match wrote {
+            Ok(n) => done += n,
+            Err(e) if e.errno == Errno::INTR => {}
+            Err(e) if matches!(e.errno, Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                ALWAYS_CACHED.store(true, Ordering::Relaxed);
+            }
+            Err(e) => return Err(e),
+        }
     }
     Ok(())
 }
@@ -147,4 +211,73 @@ pub fn start_writeback(fd: BorrowedFd<'_>, offset: u64, len: u64) -> Result<()> 
             done => done.map(drop),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::fault::lack;
+    use rustix::fd::AsFd;
+    use std::fs::File;
+    use std::io::{Read, Seek, Write};
+
+    fn pattern(len: usize) -> Vec<u8> {
+        (0..len).map(|at| (at / 512 % 251) as u8 ^ at as u8).collect()
+    }
+
+    fn read_all(file: &mut File) -> Vec<u8> {
+        let mut all = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut all).unwrap();
+        all
+    }
+
+    /// A file of data, a hole of 16 MiB, and data.
+    fn sparse(from: &mut File) -> Vec<u8> {
+        let data = pattern((17 << 20) + 3);
+        from.write_all(&data).unwrap();
+        from.seek(std::io::SeekFrom::Current(16 << 20)).unwrap();
+        from.write_all(&data).unwrap();
+        [&data[..], &vec![0; 16 << 20], &data].concat()
+    }
+
+    #[test]
+    fn copies_of_each_size_are_whole_whichever_way_they_go() {
+        let mut from = tempfile::tempfile().unwrap();
+        let wanted = sparse(&mut from);
+        for lacking in [&[][..], &["ioctl(FICLONE)"], &["pwritev2"], &["ioctl(FICLONE)", "copy_file_range"]] {
+            lack(lacking);
+            for len in [wanted.len(), (8 << 20) - 1, 9 << 20, 1, 0] {
+                let mut to = tempfile::tempfile().unwrap();
+                let whole = len == wanted.len();
+                copy_sparse(from.as_fd(), to.as_fd(), len as u64, whole, WriteBack::Durable).unwrap();
+                assert!(read_all(&mut to) == wanted[..len], "{len} without {lacking:?}");
+            }
+            let mut to = tempfile::tempfile().unwrap();
+            copy_range_all(from.as_fd(), 512, to.as_fd(), 1, 9 << 20, WriteBack::Durable).unwrap();
+            assert!(read_all(&mut to)[1..] == wanted[512..][..9 << 20], "unaligned without {lacking:?}");
+        }
+        lack(&[]);
+    }
+
+    #[test]
+    fn releases_are_compared_by_their_numbers() {
+        for (release, wanted) in
+            [("6.18.44-fc", (6, 18)), ("5.4", (5, 4)), ("7.0-rc1", (7, 0)), ("?", (0, 0))]
+        {
+            assert_eq!(version(release), wanted, "{release}");
+        }
+        assert!(version("6.9.1") < UNCACHED_SINCE && version("10.1") > UNCACHED_SINCE);
+    }
+
+    #[test]
+    fn an_uncached_write_writes_what_an_ordinary_one_does() {
+        let mut file = tempfile::tempfile().unwrap();
+        let data = pattern((2 << 20) + 77);
+        write_uncached(file.as_fd(), &data, 5).unwrap();
+        write_uncached(file.as_fd(), b"", 1 << 40).unwrap();
+        assert!(read_all(&mut file) == [b"\0\0\0\0\0", &data[..]].concat());
+        let read_only = File::open("/proc/self/exe").unwrap();
+        assert_eq!(write_uncached(read_only.as_fd(), b"x", 0).unwrap_err().errno, Errno::BADF);
+    }
 }

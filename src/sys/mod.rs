@@ -25,7 +25,7 @@ mod process;
 mod removal;
 mod xattr;
 
-pub use copy::{WriteBack, copy_range, copy_range_all, copy_sparse, start_writeback};
+pub use copy::{WriteBack, copy_range, copy_range_all, copy_sparse, start_writeback, write_uncached};
 pub use creds::{act_as, enable_acting_as};
 pub use dir::{RawDirEntry, read_dir};
 pub use error::{Result, SysError};
