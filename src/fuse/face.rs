@@ -1,5 +1,6 @@
 //! The operations: convert, one call, reply.
 
+use super::buffer::with_buffer;
 use super::capabilities::negotiate;
 use super::convert::{
     caller, errno, file_attr, file_type, kind_of_mode, negative, rename_mode, set_time, xattr_set,
@@ -16,7 +17,6 @@ use fuser::{
     ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite,
     ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
-use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -36,11 +36,6 @@ const FS_IOC_FSGETXATTR: u32 = 0x801c_581f;
 const FS_IOC_FSSETXATTR: u32 = 0x401c_5820;
 const FLAGS_LEN: usize = 4;
 const FSXATTR_LEN: usize = 28;
-
-thread_local! {
-    /// Where a thread reads data to before it replies; grows to the largest read.
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
 
 /// The filesystem as fuser sees it.
 #[derive(Debug)]
@@ -247,15 +242,9 @@ impl Filesystem for Face {
         reply: ReplyData,
     ) {
         self.stats.count(Op::Read);
-        BUFFER.with_borrow_mut(|buffer| {
-            if buffer.len() < size as usize {
-                buffer.resize(size as usize, 0);
-            }
-            let buffer = &mut buffer[..size as usize];
-            match self.overlay.read(Ino(ino.0), offset, buffer) {
-                Ok(len) => reply.data(&buffer[..len]),
-                Err(e) => reply.error(errno("read", ino, e)),
-            }
+        with_buffer(size as usize, |buffer| match self.overlay.read(Ino(ino.0), offset, buffer) {
+            Ok(len) => reply.data(&buffer[..len]),
+            Err(e) => reply.error(errno("read", ino, e)),
         });
         // Only the first READ of a file counts; a queue that is gone belongs to a mount that ended.
         if offset == 0

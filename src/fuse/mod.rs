@@ -11,6 +11,7 @@
 //!
 //! Deliberately elsewhere: what operations do (`overlay`).
 
+mod buffer;
 mod capabilities;
 mod control;
 mod convert;
