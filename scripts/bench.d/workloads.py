@@ -1,5 +1,5 @@
 """What is measured. Each workload takes the mount point; they run in this order on one mount,
-so that `first` finds nothing in the contender's own caches and `again` finds all."""
+so that `first` finds nothing in the contender's own caches, `second` what that left, and `again` all."""
 import os
 import random
 import subprocess
@@ -36,6 +36,7 @@ def find_first(at):
     run("find", f"{at}/tree", "-printf", "%s")
 
 
+repeat("find_second", find_first, "the same, directly after it")
 repeat("find_again", find_first, "the same, all in caches")
 
 
@@ -44,6 +45,7 @@ def grep_first(at):
     run("grep", "-r", "no such text anywhere", f"{at}/tree/include", ok=(1,))
 
 
+repeat("grep_second", grep_first, "the same, directly after it")
 repeat("grep_again", grep_first, "the same, all in caches")
 
 
@@ -54,6 +56,7 @@ def small_first(at):
             file.read()
 
 
+repeat("small_second", small_first, "the same, directly after it")
 repeat("small_again", small_first, "the same, all in caches")
 
 
