@@ -119,3 +119,27 @@ fn m20_files_that_were_read_are_listed_anew_rather_than_asked_for_one_by_one() {
     let asked = requests(&m).get("GETATTR").copied().unwrap_or(0);
     assert!(asked < all / 2, "{asked} times for {all} files");
 }
+
+#[test]
+fn m20_directories_that_were_listed_are_listed_anew_rather_than_asked_for_one_by_one() {
+    const MANY: usize = 60;
+    let stack = Stack::new(1);
+    for at in 0..MANY {
+        write(stack.lower(0).join(format!("all/{at}/file")), "");
+    }
+    let m = stack.mount_as(Target::Layerfs, &[]);
+    let walk = || drop(sh("find \"$1\" -printf %s", &[m.path()]));
+    walk();
+    // The listing is dropped by a thread of its own.
+    std::thread::sleep(Duration::from_secs(1));
+    let mut last = requests_of(&m, walk);
+    let asked = last.get("GETATTR").copied().unwrap_or(0);
+    let listed = last.get("READDIRPLUS").copied().unwrap_or(0);
+    assert!(asked < MANY as u64 / 2 && (1..5).contains(&listed), "{last:?}");
+    for _ in 0..3 {
+        last = requests_of(&m, walk);
+    }
+    // find itself asks for the filesystem.
+    last.retain(|kind, _| kind != "STATFS" && kind != "total");
+    assert_eq!(last, BTreeMap::new());
+}

@@ -62,6 +62,16 @@ impl Face {
         Face { overlay, stats, notices, absent, remember, acl, writeback: settings.writeback }
     }
 
+    /// Has the kernel list a directory anew.
+    fn relist(&self, directory: Option<Ino>) {
+        // A queue that is gone belongs to a mount that ended.
+        if let Some(directory) = directory
+            && self.notices.send(Notice::Relist(directory)).is_err()
+        {
+            log::debug!("the mount is ending");
+        }
+    }
+
     fn reply_entry(&self, what: &str, parent: INodeNo, found: Result<Entry<'_>, Error>, reply: ReplyEntry) {
         match found {
             Ok(entry) => {
@@ -246,12 +256,9 @@ impl Filesystem for Face {
             Ok(len) => reply.data(&buffer[..len]),
             Err(e) => reply.error(errno("read", ino, e)),
         });
-        // Only the first READ of a file counts; a queue that is gone belongs to a mount that ended.
-        if offset == 0
-            && let Some(directory) = self.overlay.outdated_listing(Ino(ino.0))
-            && self.notices.send(Notice::Relist(directory)).is_err()
-        {
-            log::debug!("the mount is ending");
+        // Only the first READ of a file counts.
+        if offset == 0 {
+            self.relist(self.overlay.outdated_listing(Ino(ino.0)));
         }
     }
 
@@ -354,6 +361,9 @@ impl Filesystem for Face {
         match listed {
             Ok(()) => reply.ok(),
             Err(e) => reply.error(errno("readdirplus", ino, e)),
+        }
+        if offset == 0 {
+            self.relist(self.overlay.outdated_by_listing(Ino(ino.0)));
         }
     }
 

@@ -4,9 +4,9 @@
 //! 1. *Seeking for data and holes where pages may be dirty.* The kernel asks without writing back
 //!    first, so the backing file does not yet have what was written. Invalidating the inode makes it
 //!    write back. It also drops what is cached: seeks that dirty pages cannot change do not come here.
-//! 2. *Attributes that reading made stale.* After a READ the client takes the access time for stale,
-//!    and would ask for the attributes of each file with a request of its own. A listing that it has
-//!    to read anew brings all of a directory at once.
+//! 2. *Attributes that reading made stale.* After a READ the client takes the access time of a file for
+//!    stale, after a READDIRPLUS that of a directory, and would ask for the attributes of each with a
+//!    request of its own. A listing that it has to read anew brings all of a directory at once.
 
 use super::convert::errno;
 use crate::overlay::{Error, Overlay, SeekTo};

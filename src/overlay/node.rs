@@ -17,7 +17,7 @@ use crate::types::{DeviceNumber, FileKind, Ino, LayerIdx, RealId};
 use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::time::Instant;
 
 /// An object of the mount.
@@ -139,9 +139,11 @@ pub(super) struct DirBody {
     pub(super) xattr_whiteouts: bool,
     /// All its names, once they were read.
     pub(super) listing: Option<Listing>,
-    /// Files read since the kernel was given the listing; [`DirBody::NOT_GIVEN`] before, and once it
+    /// Files and directories read since the kernel was given the listing; [`DirBody::NOT_GIVEN`] before, and once it
     /// was told to drop it.
     pub(super) read_since_listed: AtomicU32,
+    /// The kernel was given its listing, and with the first time it counted as read in its parent.
+    pub(super) counted: AtomicBool,
     /// When it was read, if that matters (`timeout=`).
     pub(super) listed_at: Option<Instant>,
     /// The default ACL of its upper part, once it was read.
@@ -164,6 +166,7 @@ impl Default for DirBody {
             xattr_whiteouts: false,
             listing: None,
             read_since_listed: AtomicU32::new(DirBody::NOT_GIVEN),
+            counted: AtomicBool::new(false),
             listed_at: None,
             default_acl: None,
         }

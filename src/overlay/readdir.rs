@@ -29,7 +29,7 @@ pub struct DirEntry<'a> {
 
 const AFTER_DOT: u64 = 1;
 const AFTER_DOTS: u64 = 2;
-/// A listing is worth reading anew when one file in so many has been read.
+/// A listing is worth reading anew when one object in so many has been read.
 const SHARE_READ: usize = 4;
 /// And so many at least.
 const FEWEST_READ: usize = 3;
@@ -93,6 +93,14 @@ impl Overlay {
             }
         }
         Ok(())
+    }
+
+    /// Told that a directory is listed from its beginning: the one above it that the kernel should list anew,
+    /// since it takes the attributes of many directories in it for stale now. Each counts once, so that in
+    /// the end nothing is asked for.
+    pub fn outdated_by_listing(&self, ino: Ino) -> Option<Ino> {
+        let counted = self.nodes.get(ino)?.state.read().dir()?.counted.swap(true, Ordering::Relaxed);
+        if counted { None } else { self.outdated_listing(ino) }
     }
 
     /// Told that a file was read for the first time: the directory that the kernel should list anew,
