@@ -250,6 +250,8 @@ fn resident(path: &Path) -> u64 {
 /// The data, and that the disk has it without a copy in memory: on ext4, with Linux 6.16 and newer.
 #[test]
 fn f7_much_data_is_not_kept_in_memory_twice() {
+    need_program("fincore", "util-linux-extra");
+    need_program("mkfs.ext4", "e2fsprogs");
     const SIZE: usize = 24 << 20;
     let stack = stack();
     let line = "truncate -s 160M \"$2\"/image; mkfs.ext4 -q \"$2\"/image; mount -o loop \"$2\"/image \"$1\"";
