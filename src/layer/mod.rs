@@ -21,6 +21,7 @@ mod probe;
 mod staged;
 mod upper;
 mod whiteout;
+mod workdir;
 
 use dir::list_directory;
 

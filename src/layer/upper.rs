@@ -13,24 +13,19 @@
 use super::dir::list_directory;
 use super::probe::{Features, probe};
 use super::staged::{Staged, remove_tree};
-use super::{Entry, Finding, Found, NlinkMark, Reading, read_marks};
+use super::workdir::{lock, open_index, open_work};
+use super::{Entry, Finding, Found, Reading, read_marks};
 use crate::semantics::names::{Mark, MarkSpace};
 use crate::semantics::owners::OwnerXattr;
 use crate::sys::{
-    AsFd, BorrowedFd, Errno, OwnedFd, Ref, RenameHow, Result, SysError, flock_exclusive, link_object,
-    make_device, make_dir, make_node, make_symlink, open_dir_path, open_directory, read_dir, remove_xattr,
-    rename, reopen, stat, unlink,
+    AsFd, BorrowedFd, Errno, OwnedFd, Ref, RenameHow, Result, SysError, link_object, make_device, make_dir,
+    make_node, make_symlink, open_directory, remove_xattr, rename, stat,
 };
 use crate::types::{DeviceNumber, FileKind, WhiteoutForm};
 use parking_lot::Mutex;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
-const WORK: &[u8] = b"work";
-const INDEX: &[u8] = b"index";
-/// How long a lock is waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// Why an upper cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UpperError {
@@ -94,8 +89,7 @@ impl Upper {
             return Err(UpperError::OtherFilesystem);
         }
         let locks = [lock(&root)?, lock(&base)?];
-        let work = open_or_make(base.as_fd(), WORK)?;
-        clean(work.as_fd())?;
+        let work = open_work(base.as_fd())?;
         let mut upper = Upper {
             root,
             work,
@@ -120,9 +114,7 @@ impl Upper {
             upper.announce_marked_whiteouts()?;
         }
         if how.index && upper.features.marks.is_some() && upper.features.links {
-            let index = open_or_make(base.as_fd(), INDEX)?;
-            clean_index(index.as_fd())?;
-            upper.index = Some(index);
+            upper.index = Some(open_index(base.as_fd())?);
         }
         Ok(upper)
     }
@@ -315,56 +307,4 @@ impl Drop for Upper {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-/// Locks a directory. A mount that was just taken down may still be letting go of it.
-fn lock(dir: &OwnedFd) -> std::result::Result<OwnedFd, UpperError> {
-    let fd = reopen(dir.as_fd(), false)?;
-    let since = Instant::now();
-    loop {
-        match flock_exclusive(fd.as_fd()) {
-            Ok(()) => return Ok(fd),
-            Err(e) if e.errno != Errno::WOULDBLOCK => return Err(e.into()),
-            Err(_) if since.elapsed() > PATIENCE => return Err(UpperError::Busy),
-            Err(_) => std::thread::sleep(Duration::from_millis(10)),
-        }
-    }
-}
-
-fn open_or_make(base: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> {
-    match make_dir(base, name, 0o700) {
-        Err(e) if e.errno != Errno::EXIST => return Err(e),
-        _ => {}
-    }
-    open_dir_path(base, name, true)
-}
-
-/// Removes index entries of files whose last name went just before a crash.
-fn clean_index(index: BorrowedFd<'_>) -> Result<()> {
-    let mut names = Vec::new();
-    read_dir(index, |entry| names.push(entry.name.to_vec()))?;
-    for name in &names {
-        let entry = Ref::At(index, name);
-        let (_, attr) = stat(entry)?;
-        let unnamed =
-            |mark| matches!(mark, Some(NlinkMark::Upper(delta)) if i64::from(attr.nlink) + delta <= 0);
-        // With a second link the file still has a name in the upper.
-        if !attr.kind.is_dir() && attr.nlink == 1 && unnamed(read_marks(entry)?.nlink) {
-            unlink(index, name)?;
-        }
-    }
-    Ok(())
-}
-
-/// Removes what a crash left in `work`.
-fn clean(work: BorrowedFd<'_>) -> Result<()> {
-    let mut names = Vec::new();
-    read_dir(work, |entry| names.push(entry.name.to_vec()))?;
-    for name in &names {
-        remove_tree(work, name)?;
-    }
-    if !names.is_empty() {
-        log::info!("removed {} leftovers from workdir", names.len());
-    }
-    Ok(())
 }
