@@ -2,8 +2,10 @@
 //! same work gives the same tree as on a plain directory.
 
 use super::*;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::Command;
 
 /// A filesystem at `BASE/fs`, unmounted on drop: make it before the mount that uses it.
@@ -273,4 +275,53 @@ fn f7_much_data_is_not_kept_in_memory_twice() {
         assert!(fs::read(upper.join(name)).unwrap() == wanted, "{name} in the upper");
         assert!(fs::read(m.join(name)).unwrap() == wanted, "{name} in the mount");
     }
+}
+
+/// A group holds 8,192 inodes here, and new directories go to the group of their parent unless they are
+/// put elsewhere.
+#[test]
+fn m21_on_ext4_new_objects_lie_apart_from_what_was_there() {
+    const GROUP: u64 = 8192;
+    let group = |path: &Path| (fs::symlink_metadata(path).unwrap().ino() - 1) / GROUP;
+    need_program("mkfs.ext4", "e2fsprogs");
+    let stack = stack();
+    let line = "truncate -s 16G \"$2\"/image; mkfs.ext4 -q -O ^flex_bg -N 1048576 \"$2\"/image; \
+                mount -o loop \"$2\"/image \"$1\"; mkdir \"$1\"/mine";
+    let beneath = Beneath::new(&stack, line);
+    let (upper, work) = (beneath.place.join("mine/u"), beneath.place.join("mine/w"));
+    sh("mkdir \"$1\" \"$2\" \"$2\"/#work-5", &[&upper, &work]);
+    let mut groups = BTreeSet::new();
+    for round in 0..8 {
+        let m = mount_on(&stack, &upper);
+        fs::create_dir_all(m.join(format!("new{round}/below"))).unwrap();
+        write(m.join(format!("new{round}/below/file")), "x");
+        fs::set_permissions(m.join("d/changed"), fs::Permissions::from_mode(0o600 + round)).unwrap();
+        m.umount();
+        let apart = group(&work.join("work"));
+        groups.insert(apart);
+        for name in ["", "/below", "/below/file"] {
+            let made = upper.join(format!("new{round}{name}"));
+            assert_eq!(group(&made), apart, "{}", made.display());
+        }
+    }
+    assert!(groups.len() > 1, "always in {groups:?}");
+    assert!(!groups.contains(&group(&upper)), "{groups:?} has that of the upper");
+    let flags = sh("lsattr -d \"$1\" \"$2\"; ls -A \"$2\"", &[&upper, &work]);
+    let words: Vec<&str> = flags.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(words, ["--------------e-------", "--------------e-------", "index", "work"]);
+}
+
+#[test]
+fn m21_a_root_that_hands_on_its_flags_keeps_its_directories() {
+    need_program("chattr", "e2fsprogs");
+    let flags_of = |path: &Path| sh("lsattr -d \"$1\" | cut -d ' ' -f 1", &[path]);
+    let stack = stack();
+    let m = stack.mount_as(Target::Layerfs, &[]);
+    sh("mkdir \"$1\"/before; chattr +d \"$1\"; mkdir \"$1\"/after", &[m.path()]);
+    assert!(!flags_of(&m.join("before")).contains('d'));
+    assert!(flags_of(&m.join("after")).contains('d'), "set in the mount");
+    m.umount();
+    let m = stack.mount_as(Target::Layerfs, &[]);
+    sh("mkdir \"$1\"/later", &[m.path()]);
+    assert!(flags_of(&m.join("later")).contains('d'), "found at the mount");
 }

@@ -13,7 +13,7 @@
 use super::dir::list_directory;
 use super::probe::{Features, probe};
 use super::staged::{Staged, remove_tree};
-use super::workdir::{lock, open_index, open_work};
+use super::workdir::{can_be_staged_for, lock, open_index, open_work};
 use super::{Entry, Finding, Found, Reading, read_marks};
 use crate::semantics::names::{Mark, MarkSpace};
 use crate::semantics::owners::OwnerXattr;
@@ -24,7 +24,7 @@ use crate::sys::{
 use crate::types::{DeviceNumber, FileKind, WhiteoutForm};
 use parking_lot::Mutex;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Why an upper cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +71,8 @@ pub struct Upper {
     device: u64,
     features: Features,
     owners: Option<OwnerXattr>,
+    /// Directories of the root are staged, for their place on disk.
+    apart: AtomicBool,
     next: AtomicU64,
     /// Name in `work` of the whiteout that all others are links of.
     whiteout: Mutex<Option<Vec<u8>>>,
@@ -89,7 +91,8 @@ impl Upper {
             return Err(UpperError::OtherFilesystem);
         }
         let locks = [lock(&root)?, lock(&base)?];
-        let work = open_work(base.as_fd())?;
+        let (work, apart) = open_work(locks[1].as_fd())?;
+        let apart = apart && can_be_staged_for(locks[0].as_fd());
         let mut upper = Upper {
             root,
             work,
@@ -97,6 +100,7 @@ impl Upper {
             device: root_id.dev,
             features: Features::LEAST,
             owners: None,
+            apart: AtomicBool::new(apart),
             next: AtomicU64::new(0),
             whiteout: Mutex::new(None),
             _locks: locks,
@@ -127,6 +131,17 @@ impl Upper {
     /// The directory of staged objects.
     pub fn work(&self) -> BorrowedFd<'_> {
         self.work.as_fd()
+    }
+
+    /// Whether new directories of the root are staged even where their names are free: with `work` they
+    /// then lie apart from what was removed before the mount, and with them what is made below them.
+    pub fn puts_directories_apart(&self) -> bool {
+        self.apart.load(Ordering::Relaxed)
+    }
+
+    /// From now on the root hands on what it has.
+    pub fn root_flags_set(&self) {
+        self.apart.store(false, Ordering::Relaxed);
     }
 
     /// The directory of index entries, if hard links are kept.

@@ -103,6 +103,9 @@ impl Overlay {
         self.writable()?;
         let node = self.node(ino)?;
         self.ensure_upper(&node, Need::Data)?;
+        if ino == Ino::ROOT {
+            self.upper()?.root_flags_set();
+        }
         Ok(set_file_flags(self.flags_fd(&node)?.as_fd(), request, flags)?)
     }
 

@@ -1,7 +1,8 @@
 //! Making objects: rules D6, D8, A1, A2, A8.
 //!
 //! Where the name is free the object is made in place, by one call that gives it its owner, mode
-//! and inherited ACL at once. Over a whiteout it is staged and takes the whiteout's place.
+//! and inherited ACL at once. Over a whiteout it is staged and takes the whiteout's place. So is a
+//! directory of the root where that gives it a better place on disk.
 
 use super::Overlay;
 use super::error::{Error, Result};
@@ -85,7 +86,9 @@ impl Overlay {
             return Err(Error::NotFound);
         }
         let default_acl = self.default_acl(&fd, &mut state)?;
-        let want = Want { new, mode, caller: self.stored_as(caller), default_acl: default_acl.as_deref() };
+        let apart = dir.ino == Ino::ROOT && new.kind().is_dir() && self.upper()?.puts_directories_apart();
+        let caller = self.stored_as(caller);
+        let want = Want { new, mode, caller, default_acl: default_acl.as_deref(), apart };
         self.make(&fd, &mut state, &name, &want)?;
         match self.find_made(&fd, &name) {
             Ok(found) => self.register_new(&dir, &mut state, &name, found),
@@ -108,7 +111,8 @@ impl Overlay {
     fn make(&self, fd: &DirFd, state: &mut NodeState, name: &Arc<[u8]>, want: &Want<'_>) -> Result<()> {
         let body = state.dir().ok_or(Error::NotDirectory)?;
         // In a directory that only the upper has the kernel itself says whether the name is free.
-        let in_place = !want.new.looks_like_whiteout() && self.upper()?.owners().is_none();
+        let marked = want.new.looks_like_whiteout() || self.upper()?.owners().is_some();
+        let in_place = !marked && !want.apart;
         let alone = body.lowers.is_empty() && body.listing.is_none() && in_place;
         if alone {
             match self.make_in_place(fd, name, want) {
@@ -128,7 +132,9 @@ impl Overlay {
         }
         match plan {
             CreationPlan::Direct if !in_place => {
-                self.mark_impure(fd.as_fd(), state)?;
+                if marked {
+                    self.mark_impure(fd.as_fd(), state)?;
+                }
                 let staged = self.stage_new(fd, want, info)?;
                 Ok(staged.publish(fd.as_fd(), name, RenameHow::NoReplace)?)
             }
@@ -320,6 +326,8 @@ struct Want<'a> {
     mode: u32,
     caller: Caller,
     default_acl: Option<&'a [u8]>,
+    /// It is staged in any case.
+    apart: bool,
 }
 
 impl Want<'_> {

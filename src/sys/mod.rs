@@ -23,6 +23,7 @@ mod names;
 mod object;
 mod process;
 mod removal;
+mod spread;
 mod xattr;
 
 pub use copy::{WriteBack, copy_range, copy_range_all, copy_sparse, start_writeback, write_uncached};
@@ -52,4 +53,5 @@ pub use process::{
 pub use removal::remove_in_background;
 pub use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 pub use rustix::io::Errno;
+pub use spread::{hands_nothing_on, set_top};
 pub use xattr::{XattrSet, get_xattr, get_xattr_into, list_xattrs, remove_xattr, set_xattr};
