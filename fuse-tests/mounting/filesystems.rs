@@ -289,23 +289,34 @@ fn m21_on_ext4_new_objects_lie_apart_from_what_was_there() {
                 mount -o loop \"$2\"/image \"$1\"; mkdir \"$1\"/mine";
     let beneath = Beneath::new(&stack, line);
     let (upper, work) = (beneath.place.join("mine/u"), beneath.place.join("mine/w"));
-    sh("mkdir \"$1\" \"$2\" \"$2\"/#work-5", &[&upper, &work]);
-    let mut groups = BTreeSet::new();
+    sh("mkdir -p \"$1\" \"$2\"/#apart-5/x", &[&upper, &work]);
+    let (mut works, mut firsts) = (BTreeSet::new(), BTreeSet::new());
     for round in 0..8 {
         let m = mount_on(&stack, &upper);
         fs::create_dir_all(m.join(format!("new{round}/below"))).unwrap();
         write(m.join(format!("new{round}/below/file")), "x");
-        fs::set_permissions(m.join("d/changed"), fs::Permissions::from_mode(0o600 + round)).unwrap();
+        let changed =
+            format!("d/{}", ["changed", "mode", "owner", "gone", "old", "again", "cut", "appended"][round]);
+        fs::set_permissions(m.join(&changed), fs::Permissions::from_mode(0o600)).unwrap();
         m.umount();
-        let apart = group(&work.join("work"));
-        groups.insert(apart);
-        for name in ["", "/below", "/below/file"] {
-            let made = upper.join(format!("new{round}{name}"));
-            assert_eq!(group(&made), apart, "{}", made.display());
-        }
+        let first = group(&upper.join(format!("new{round}")));
+        assert_eq!(group(&upper.join(format!("new{round}/below"))), first);
+        assert_eq!(group(&upper.join(format!("new{round}/below/file"))), first);
+        assert_eq!(group(&upper.join(&changed)), group(&work.join("work")), "{changed}");
+        firsts.insert(first);
+        works.insert(group(&work.join("work")));
     }
-    assert!(groups.len() > 1, "always in {groups:?}");
-    assert!(!groups.contains(&group(&upper)), "{groups:?} has that of the upper");
+    for places in [&works, &firsts] {
+        assert!(places.len() > 1, "always in {places:?}");
+        assert!(!places.contains(&group(&upper)), "{places:?} has that of the upper");
+    }
+    let m = mount_on(&stack, &upper);
+    for number in 0..70 {
+        fs::create_dir(m.join(format!("many{number}"))).unwrap();
+    }
+    m.umount();
+    let in_place = |number: &u32| group(&upper.join(format!("many{number}"))) == group(&upper);
+    assert_eq!((0..70).filter(in_place).collect::<Vec<_>>(), Vec::from_iter(64..70));
     let flags = sh("lsattr -d \"$1\" \"$2\"; ls -A \"$2\"", &[&upper, &work]);
     let words: Vec<&str> = flags.lines().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(words, ["--------------e-------", "--------------e-------", "index", "work"]);

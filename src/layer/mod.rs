@@ -11,6 +11,7 @@
 //!
 //! Deliberately elsewhere: how layers stack up (`overlay`), what marks mean (`semantics`).
 
+mod apart;
 mod contents;
 mod dir;
 mod marks;

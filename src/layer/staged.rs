@@ -7,13 +7,15 @@ use crate::sys::{AsFd, BorrowedFd, OwnedFd, Ref, RenameHow, Result, open_at, ope
 #[derive(Debug)]
 pub struct Staged<'a> {
     upper: &'a Upper,
+    /// Where it is made.
+    dir: BorrowedFd<'a>,
     name: Vec<u8>,
     published: bool,
 }
 
 impl<'a> Staged<'a> {
-    pub(super) fn new(upper: &'a Upper, name: Vec<u8>) -> Self {
-        Staged { upper, name, published: false }
+    pub(super) fn new(upper: &'a Upper, dir: BorrowedFd<'a>, name: Vec<u8>) -> Self {
+        Staged { upper, dir, name, published: false }
     }
 
     /// Its name in workdir.
@@ -29,22 +31,22 @@ impl<'a> Staged<'a> {
 
     /// The object, for attributes and xattrs.
     pub fn object(&self) -> Ref<'_> {
-        Ref::At(self.upper.work(), &self.name)
+        Ref::At(self.dir, &self.name)
     }
 
     /// The regular file, open for writing.
     pub fn open(&self) -> Result<OwnedFd> {
-        open_at(self.upper.work(), &self.name, true)
+        open_at(self.dir, &self.name, true)
     }
 
     /// A reference to the object that outlives its name.
     pub fn reference(&self) -> Result<OwnedFd> {
-        open_dir_path(self.upper.work(), &self.name, false)
+        open_dir_path(self.dir, &self.name, false)
     }
 
     /// Gives it its place, by rename.
     pub fn publish(mut self, dir: BorrowedFd<'_>, name: &[u8], how: RenameHow) -> Result<()> {
-        self.upper.rename((self.upper.work(), &self.name), (dir, name), how)?;
+        self.upper.rename((self.dir, &self.name), (dir, name), how)?;
         self.published = true;
         Ok(())
     }
@@ -52,7 +54,7 @@ impl<'a> Staged<'a> {
     /// Exchanges it with what stands at its place; what stood there is then the staged object, and
     /// is removed when the answer is dropped.
     pub fn swap(self, dir: BorrowedFd<'_>, name: &[u8]) -> Result<Staged<'a>> {
-        rename(self.upper.work(), &self.name, dir, name, RenameHow::Exchange)?;
+        rename(self.dir, &self.name, dir, name, RenameHow::Exchange)?;
         Ok(self)
     }
 }
@@ -60,7 +62,7 @@ impl<'a> Staged<'a> {
 impl Drop for Staged<'_> {
     fn drop(&mut self) {
         if !self.published
-            && let Err(e) = self.upper.discard(&self.name)
+            && let Err(e) = remove_tree(self.dir, &self.name)
         {
             // The next mount removes it.
             log::warn!("left in workdir: {}: {e}", String::from_utf8_lossy(&self.name));

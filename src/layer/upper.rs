@@ -4,16 +4,18 @@
 //!
 //! ```text
 //! UPPER/…                 objects, whiteouts (see [`super::whiteout`]), marks as xattrs
+//! WORKDIR/#apart-N        directories on their way to the root (see [`super::apart`])
 //! WORKDIR/work/#N         staged objects, and one whiteout that all others are links of
 //! WORKDIR/index/HANDLE    a link to each copied-up file that had several names in a lower
 //! ```
 //!
 //! UPPER and WORKDIR are locked (flock) while mounted; `work` is emptied when a mount begins.
 
+use super::apart::Apart;
 use super::dir::list_directory;
 use super::probe::{Features, probe};
 use super::staged::{Staged, remove_tree};
-use super::workdir::{can_be_staged_for, lock, open_index, open_work};
+use super::workdir::{lock, open_index, open_work};
 use super::{Entry, Finding, Found, Reading, read_marks};
 use crate::semantics::names::{Mark, MarkSpace};
 use crate::semantics::owners::OwnerXattr;
@@ -24,7 +26,7 @@ use crate::sys::{
 use crate::types::{DeviceNumber, FileKind, WhiteoutForm};
 use parking_lot::Mutex;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Why an upper cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -71,13 +73,12 @@ pub struct Upper {
     device: u64,
     features: Features,
     owners: Option<OwnerXattr>,
-    /// Directories of the root are staged, for their place on disk.
-    apart: AtomicBool,
+    apart: Option<Apart>,
     next: AtomicU64,
     /// Name in `work` of the whiteout that all others are links of.
     whiteout: Mutex<Option<Vec<u8>>>,
-    /// Held for their locks.
-    _locks: [OwnedFd; 2],
+    /// Upper and workdir, held for their locks.
+    locks: [OwnedFd; 2],
 }
 
 impl Upper {
@@ -91,8 +92,7 @@ impl Upper {
             return Err(UpperError::OtherFilesystem);
         }
         let locks = [lock(&root)?, lock(&base)?];
-        let (work, apart) = open_work(locks[1].as_fd())?;
-        let apart = apart && can_be_staged_for(locks[0].as_fd());
+        let (work, apart) = open_work(locks[1].as_fd(), locks[0].as_fd())?;
         let mut upper = Upper {
             root,
             work,
@@ -100,10 +100,10 @@ impl Upper {
             device: root_id.dev,
             features: Features::LEAST,
             owners: None,
-            apart: AtomicBool::new(apart),
+            apart,
             next: AtomicU64::new(0),
             whiteout: Mutex::new(None),
-            _locks: locks,
+            locks,
         };
         upper.owners = upper.choose_owners(how.permissions)?;
         upper.features = probe(&upper, how.only_user, how.whiteouts)?;
@@ -133,15 +133,15 @@ impl Upper {
         self.work.as_fd()
     }
 
-    /// Whether new directories of the root are staged even where their names are free: with `work` they
-    /// then lie apart from what was removed before the mount, and with them what is made below them.
-    pub fn puts_directories_apart(&self) -> bool {
-        self.apart.load(Ordering::Relaxed)
+    /// Whether a new directory of the root is to be staged [apart](Self::stage_dir_apart) although its name
+    /// is free.
+    pub fn puts_apart(&self) -> bool {
+        self.apart.as_ref().is_some_and(Apart::takes_one)
     }
 
     /// From now on the root hands on what it has.
     pub fn root_flags_set(&self) {
-        self.apart.store(false, Ordering::Relaxed);
+        self.apart.iter().for_each(Apart::takes_no_more);
     }
 
     /// The directory of index entries, if hard links are kept.
@@ -220,7 +220,7 @@ impl Upper {
         loop {
             let name = format!("{prefix}{:x}", self.next.fetch_add(1, Ordering::Relaxed)).into_bytes();
             match make(self.work(), &name) {
-                Ok(()) => return Ok(Staged::new(self, name)),
+                Ok(()) => return Ok(Staged::new(self, self.work(), name)),
                 Err(e) if e.errno == Errno::EXIST => {}
                 Err(e) => return Err(e),
             }
@@ -253,6 +253,16 @@ impl Upper {
     /// Stages a directory.
     pub fn stage_dir(&self, mode: u32) -> Result<Staged<'_>> {
         self.stage(|dir, name| make_dir(dir, name, mode))
+    }
+
+    /// Stages a directory in a place of its own on disk, if the filesystem has such.
+    pub fn stage_dir_apart(&self, mode: u32) -> Result<Staged<'_>> {
+        let Some(apart) = &self.apart else {
+            return self.stage_dir(mode);
+        };
+        let (workdir, name) = (self.locks[1].as_fd(), apart.new_name());
+        make_dir(workdir, &name, mode)?;
+        Ok(Staged::new(self, workdir, name))
     }
 
     /// Stages a node of any other kind but a symlink.
@@ -303,8 +313,11 @@ impl Upper {
         failed.map_or(Ok(opaque), Err)
     }
 
-    /// Leaves nothing in workdir. More may be done after it.
+    /// Leaves nothing in workdir, and it as it was. More may be done after it.
     pub fn close(&self) {
+        if let Some(apart) = &self.apart {
+            apart.end(self.locks[1].as_fd());
+        }
         if let Some(whiteout) = self.whiteout.lock().take()
             && let Err(e) = self.discard(&whiteout)
         {

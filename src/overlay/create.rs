@@ -86,7 +86,7 @@ impl Overlay {
             return Err(Error::NotFound);
         }
         let default_acl = self.default_acl(&fd, &mut state)?;
-        let apart = dir.ino == Ino::ROOT && new.kind().is_dir() && self.upper()?.puts_directories_apart();
+        let apart = dir.ino == Ino::ROOT && new.kind().is_dir() && self.upper()?.puts_apart();
         let caller = self.stored_as(caller);
         let want = Want { new, mode, caller, default_acl: default_acl.as_deref(), apart };
         self.make(&fd, &mut state, &name, &want)?;
@@ -232,6 +232,7 @@ impl Overlay {
         let staged = {
             let _owner = act_as(want.caller.uid, gid)?;
             match want.new {
+                NewObject::Directory if want.apart => upper.stage_dir_apart(mode)?,
                 NewObject::Directory => upper.stage_dir(mode)?,
                 NewObject::Symlink(target) => upper.stage_symlink(target)?,
                 NewObject::Node(..) if want.new.looks_like_whiteout() => {
