@@ -142,6 +142,33 @@ fn c2_a_copy_of_a_file_keeps_everything() {
 }
 
 #[test]
+fn c2_nothing_is_inherited_from_the_workdir() {
+    need_program("setfacl", "acl");
+    let stack = Stack::new(1);
+    let (lower, upper) = (stack.lower(0), stack.upper());
+    write(lower.join("file"), "x");
+    write(lower.join("gone"), "x");
+    fs::create_dir(lower.join("dir")).unwrap();
+    sh("chmod 640 \"$1\"/file; chmod 711 \"$1\"/dir", &[lower]);
+    sh("chgrp 12 \"$1\"; chmod 2777 \"$1\"; setfacl -d -m u:daemon:rwx \"$1\"", &[stack.work()]);
+    let mut m = stack.mount(&[]);
+    for round in ["first", "again"] {
+        sh(
+            "chown 33 \"$1\"/file; touch \"$1\"/dir; rm -r \"$1\"/gone; mkdir -p \"$1\"/gone \"$1\"/new",
+            &[m.path()],
+        );
+        for (name, mode) in [("file", 0o640), ("dir", 0o711), ("gone", 0o755), ("new", 0o755)] {
+            let object = upper.join(name);
+            let meta = lstat(&object);
+            assert_eq!((meta.gid(), meta.mode() & 0o7777), (0, mode), "{round}: {name}");
+            let xattrs = xattr::llist(&object).unwrap();
+            assert!(!xattrs.iter().any(|x| x.starts_with("system.")), "{round}: {name}: {xattrs:?}");
+        }
+        m.remount(&[]);
+    }
+}
+
+#[test]
 fn c2_a_copy_keeps_holes() {
     let stack = Stack::new(1);
     let lower = stack.lower(0).join("file");

@@ -6,13 +6,17 @@
 //! the upper's root, each in a place of its own: what is removed below one does not slow down another.
 
 use super::workdir::WORK;
-use crate::sys::{BorrowedFd, RenameHow, Result, hands_nothing_on, make_dir, rename, set_top};
+use crate::semantics::acl;
+use crate::sys::{
+    BorrowedFd, Errno, Ref, RenameHow, Result, get_xattr, hands_nothing_on, make_dir, rename, set_top, stat,
+};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// To find a place takes ext4 a third of a millisecond, so that the root gets only so many directories in
 /// this way.
 const DIRECTORIES: u32 = 64;
+const S_ISGID: u32 = 0o2000;
 
 /// Workdir, while what is made in it is put apart.
 #[derive(Debug)]
@@ -39,7 +43,9 @@ impl Apart {
         let name = apart.new_name();
         let moved = make_dir(workdir, &name, 0o700)
             .and_then(|()| rename(workdir, &name, workdir, WORK, RenameHow::Replace))
-            .and_then(|()| Ok(hands_nothing_on(workdir)? && hands_nothing_on(upper)?));
+            .and_then(|()| {
+                Ok(hands_nothing_on(workdir)? && hands_nothing_on(upper)? && !has_heirs(workdir)?)
+            });
         match moved {
             Ok(plain) => apart.left = AtomicU32::new(if plain { DIRECTORIES } else { 0 }),
             Err(_) => apart.end(workdir),
@@ -72,4 +78,15 @@ impl Apart {
             log::debug!("workdir stays a top directory: {e}");
         }
     }
+}
+
+/// Whether what is made in the directory gets its group or an ACL. Of the upper's root a staged directory
+/// gets both.
+fn has_heirs(workdir: BorrowedFd<'_>) -> Result<bool> {
+    let (_, attr) = stat(Ref::Fd(workdir))?;
+    let default = match get_xattr(Ref::Fd(workdir), acl::DEFAULT) {
+        Err(e) if e.errno == Errno::OPNOTSUPP => None,
+        read => read?,
+    };
+    Ok(attr.mode & S_ISGID != 0 || default.is_some())
 }

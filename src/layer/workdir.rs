@@ -5,13 +5,15 @@ use super::apart::Apart;
 use super::staged::remove_tree;
 use super::upper::UpperError;
 use super::{NlinkMark, read_marks};
+use crate::semantics::acl;
 use crate::sys::{
-    AsFd, BorrowedFd, Errno, OwnedFd, Ref, Result, flock_exclusive, make_dir, open_dir_path, read_dir,
-    reopen, stat, unlink,
+    AsFd, BorrowedFd, Errno, OwnedFd, Ref, Result, chmod, flock_exclusive, make_dir, open_dir_path, read_dir,
+    remove_xattr, reopen, stat, unlink,
 };
 use std::time::{Duration, Instant};
 
 pub(super) const WORK: &[u8] = b"work";
+const S_ISGID: u32 = 0o2000;
 const INDEX: &[u8] = b"index";
 /// How long a lock is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -39,8 +41,28 @@ pub(super) fn open_work(workdir: BorrowedFd<'_>, upper: BorrowedFd<'_>) -> Resul
         log::debug!("new objects are not put apart: {e}");
         None
     });
+    hand_nothing_on(Ref::At(workdir, WORK))?;
     // It may be another now.
     Ok((open_dir_path(workdir, WORK, true)?, apart))
+}
+
+/// What is staged gets nothing from `work`, which has it from workdir: no ACL and no group.
+fn hand_nothing_on(work: Ref<'_>) -> Result<()> {
+    let (_, attr) = stat(work)?;
+    if attr.mode & 0o7777 != 0o700 {
+        match chmod(work, 0o700) {
+            // A filesystem without modes.
+            Err(e) if e.errno == Errno::PERM && attr.mode & S_ISGID == 0 => {}
+            done => done?,
+        }
+    }
+    for name in [acl::ACCESS, acl::DEFAULT] {
+        match remove_xattr(work, name) {
+            Err(e) if !matches!(e.errno, Errno::NODATA | Errno::OPNOTSUPP) => return Err(e),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Removes what a crash left.
