@@ -122,22 +122,30 @@ impl Upper {
             }
         }
         owners.mode = new.mode.map_or(owners.mode, |mode| mode & 0o7777);
-        self.write_owners(object, xattr, owners, new)
+        let (_, backing) = stat(object)?;
+        self.write_owners(object, xattr, &backing, owners, new)
     }
 
-    /// Gives an object that was just made the owners it shows, and if it stands for another kind that.
-    /// `kind` is what was made.
-    pub fn give_owners(&self, object: Ref<'_>, kind: FileKind, owners: Owners) -> Result<()> {
-        let mode = Some(owners.mode).filter(|_| kind != FileKind::Symlink);
-        let new = NewOwners { uid: Some(owners.uid), gid: Some(owners.gid), mode };
+    /// Gives an object that was just made, and is as `made` says, the owners it shows, and if it stands for
+    /// another kind that.
+    pub fn give_owners(&self, object: Ref<'_>, made: &Attr, owners: Owners) -> Result<()> {
+        let differs = |wanted: u32, is: u32| Some(wanted).filter(|wanted| *wanted != is);
+        let mode = differs(owners.mode, made.mode & 0o7777).filter(|_| made.kind != FileKind::Symlink);
+        let new = NewOwners { uid: differs(owners.uid, made.uid), gid: differs(owners.gid, made.gid), mode };
         match self.owners() {
             None => set_real_owners(object, new),
-            Some(xattr) => self.write_owners(object, xattr, owners, new),
+            Some(xattr) => self.write_owners(object, xattr, made, owners, new),
         }
     }
 
-    fn write_owners(&self, object: Ref<'_>, xattr: OwnerXattr, owners: Owners, new: NewOwners) -> Result<()> {
-        let (_, backing) = stat(object)?;
+    fn write_owners(
+        &self,
+        object: Ref<'_>,
+        xattr: OwnerXattr,
+        backing: &Attr,
+        owners: Owners,
+        new: NewOwners,
+    ) -> Result<()> {
         let real = backing.kind != FileKind::Regular && backing.kind != FileKind::Directory;
         // A real device needs no word on what it stands for.
         let owners = Owners { stands_for: owners.stands_for.filter(|_| !real), ..owners };

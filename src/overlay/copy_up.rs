@@ -90,14 +90,15 @@ impl Overlay {
     fn stage_copy(&self, place: &Place, data: &Place, lower: &Found, plan: CopyUpPlan) -> Result<Copied<'_>> {
         let upper = self.upper()?;
         let attr = &lower.attr;
+        // Nobody else comes into workdir, so that it may have its mode before it has its owner.
+        let mode = upper.backing_mode(mode_while_staged(attr));
         let staged = match attr.kind {
-            // Not readable by others while it is not theirs yet.
-            FileKind::Directory => upper.stage_dir(upper.backing_mode(0o700))?,
+            FileKind::Directory => upper.stage_dir(mode)?,
             FileKind::Symlink => upper.stage_symlink(&self.stack.of(place).read_link(&place.object)?)?,
             FileKind::CharDevice | FileKind::BlockDevice if lower.marks.device.is_some() => {
-                self.stage_device(attr.kind, 0o600, attr.rdev)?
+                self.stage_device(attr.kind, mode, attr.rdev)?
             }
-            kind => upper.stage_object(kind, upper.backing_mode(0o600), attr.rdev)?,
+            kind => upper.stage_object(kind, mode, attr.rdev)?,
         };
         match plan {
             CopyUpPlan::Data(len) if len > 0 => self.copy_data(&staged, data, len, len == attr.size)?,
@@ -107,8 +108,8 @@ impl Overlay {
             }
             CopyUpPlan::Data(_) | CopyUpPlan::Node => {}
         }
-        let recorded = self.copy_attributes(&staged, place, lower)?;
-        let (real, _) = stat(staged.object())?;
+        let (real, made) = stat(staged.object())?;
+        let recorded = self.copy_attributes(&staged, &made, place, lower)?;
         Ok(Copied { staged, real, metacopy: plan == CopyUpPlan::Metacopy, recorded })
     }
 
@@ -117,7 +118,7 @@ impl Overlay {
     fn stage_device(&self, kind: FileKind, mode: u32, rdev: DeviceNumber) -> Result<Staged<'_>> {
         let upper = self.upper()?;
         if upper.owners().is_some() {
-            return Ok(upper.stage_object(kind, upper.backing_mode(mode), rdev)?);
+            return Ok(upper.stage_object(kind, mode, rdev)?);
         }
         let whiteout = kind == FileKind::CharDevice && rdev == DeviceNumber::default();
         match upper.stage_node(kind, mode, rdev) {
@@ -144,11 +145,17 @@ impl Overlay {
     /// Owner, mode, xattrs, origin and times, in the order in which none undoes another: chown
     /// clears set-id bits and capabilities, and everything but utimens changes the times. Says whether
     /// the origin is recorded.
-    fn copy_attributes(&self, staged: &Staged<'_>, place: &Place, found: &Found) -> Result<bool> {
+    fn copy_attributes(
+        &self,
+        staged: &Staged<'_>,
+        made: &Attr,
+        place: &Place,
+        found: &Found,
+    ) -> Result<bool> {
         let (object, attr) = (staged.object(), &found.attr);
         let lower = self.stack.of(place);
         let upper = self.upper()?;
-        self.copy_owner(object, attr)?;
+        self.copy_owner(object, made, attr)?;
         // An ACL would change the mode of the backing object, and is not shown.
         let acls = upper.owners().is_none();
         let takes = |name: &[u8]| takes_xattr(name, lower.owners()) && (acls || !acl::is_acl(name));
@@ -167,9 +174,9 @@ impl Overlay {
     }
 
     /// A view that shows one owner for all loses nothing where the process may not give files away.
-    fn copy_owner(&self, object: Ref<'_>, attr: &Attr) -> Result<()> {
+    fn copy_owner(&self, object: Ref<'_>, made: &Attr, attr: &Attr) -> Result<()> {
         let squashed = self.users.squash.is_some() && self.groups.squash.is_some();
-        match self.upper()?.give_owners(object, attr.kind, Owners::of(attr)) {
+        match self.upper()?.give_owners(object, made, Owners::of(attr)) {
             // EINVAL: the user namespace has no such owner.
             Err(e) if squashed && matches!(e.errno, Errno::PERM | Errno::INVAL) => match attr.kind {
                 FileKind::Symlink => Ok(()),
@@ -302,4 +309,11 @@ impl Overlay {
             Ok(utimens(object, SetTime::To(attr.atime), SetTime::To(attr.mtime))?)
         })
     }
+}
+
+/// The permissions that a copy is made with: its own, if they let us fill it, and none that a new owner
+/// takes away.
+fn mode_while_staged(attr: &Attr) -> u32 {
+    let needed = if attr.kind.is_dir() { 0o700 } else { 0o600 };
+    if attr.mode & needed == needed { attr.mode & 0o777 } else { needed }
 }

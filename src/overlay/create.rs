@@ -17,7 +17,7 @@ use crate::semantics::names::Mark;
 use crate::semantics::owners::Owners;
 use crate::sys::{
     AsFd, Errno, Ref, RenameHow, XattrSet, act_as, chmod, get_xattr, make_device, make_dir, make_symlink,
-    set_xattr, utimens,
+    set_xattr, stat, utimens,
 };
 use crate::types::{Caller, DeviceNumber, FileKind, Ino, SetTime};
 use std::sync::Arc;
@@ -205,7 +205,8 @@ impl Overlay {
                 let stands_for = matches!(want.new, NewObject::Node(kind, _) if kind != FileKind::Regular)
                     .then_some((kind, rdev));
                 let owners = Owners { uid: want.caller.uid, gid, mode: mode & 0o7777, stands_for };
-                upper.give_owners(staged.object(), kind, owners)?;
+                let (_, made) = stat(staged.object())?;
+                upper.give_owners(staged.object(), &made, owners)?;
                 staged
             }
         };
