@@ -112,8 +112,12 @@ impl Overlay {
     /// file with several names its index entry, which keeps their count.
     fn prepare_removal(&self, dir: &Arc<Node>, name: &[u8], node: &Arc<Node>) -> Result<Option<DirFd>> {
         let fd = self.upper_dir_if_any(dir)?;
-        let info = self.name_info(dir.state.read().dir().ok_or(Error::NotDirectory)?, fd.as_ref(), name)?;
-        if info.lower {
+        let in_lower = {
+            let state = dir.state.read();
+            let body = state.dir().ok_or(Error::NotDirectory)?;
+            !body.lowers.is_empty() && self.name_info(body, fd.as_ref(), name)?.lower
+        };
+        if in_lower {
             self.ensure_upper(dir, Need::Attributes)?;
             if self.is_indexable(node)? {
                 self.ensure_upper(node, Need::Attributes)?;
