@@ -1,6 +1,8 @@
 //! Plain data that every folder may name: no behaviour beyond conversion.
 
+use std::ops::Deref;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use triomphe::ThinArc;
 
 /// The inode number that the mount shows; also the kernel's node id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -9,6 +11,25 @@ pub struct Ino(pub u64);
 impl Ino {
     /// The root of the mount, by the FUSE protocol.
     pub const ROOT: Ino = Ino(1);
+}
+
+/// A name in a directory, shared. There are two for each object that the kernel knows, so that its size
+/// counts: with one pointer it is half as large as an `Arc<[u8]>`.
+#[derive(Clone, Debug)]
+pub struct FileName(ThinArc<(), u8>);
+
+impl From<&[u8]> for FileName {
+    fn from(name: &[u8]) -> Self {
+        FileName(ThinArc::from_header_and_slice((), name))
+    }
+}
+
+impl Deref for FileName {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0.slice
+    }
 }
 
 /// A lower layer of the stack; 0 is the topmost.

@@ -7,7 +7,7 @@ use crate::sys::{
     AsFd, Errno, OwnedFd, Ref, Result, SysError, filesystem_uuid, get_xattr, handle_of, list_xattrs, open_at,
     open_beneath, open_directory, private_view, read_dir, read_link, reopen, stat, stat_filesystem,
 };
-use crate::types::{FileKind, FsStats, RealId};
+use crate::types::{FileKind, FileName, FsStats, RealId};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -118,7 +118,7 @@ impl Layer for DirLayer {
         }
     }
 
-    fn object(&self, dir: &Object, name: &Arc<[u8]>, found: &Found) -> Object {
+    fn object(&self, dir: &Object, name: &FileName, found: &Found) -> Object {
         match dir {
             Object::Dir(parent) if found.attr.kind.is_dir() => {
                 Object::Dir(LowerDir::new(parent.child(name), found.marks.xattr_whiteouts))

@@ -38,7 +38,7 @@ pub use upper::{Upper, UpperError, UpperUse};
 
 use crate::semantics::owners::OwnerXattr;
 use crate::sys::Result;
-use crate::types::{Attr, FileKind, FsStats, RealId};
+use crate::types::{Attr, FileKind, FileName, FsStats, RealId};
 use std::sync::Arc;
 
 /// An object that a layer has, with its marks.
@@ -72,7 +72,7 @@ pub enum Object {
     /// A directory.
     Dir(Arc<LowerDir>),
     /// Anything else: a name in a directory.
-    Leaf(Arc<LowerDir>, Arc<[u8]>),
+    Leaf(Arc<LowerDir>, FileName),
     /// An entry of a layer that numbers its entries.
     Entry(u32),
 }
@@ -99,7 +99,7 @@ pub trait Layer: Send + Sync {
     /// What the layer has at one of its objects.
     fn look(&self, object: &Object) -> Result<Found>;
     /// A reference to what [`Layer::find`] found.
-    fn object(&self, dir: &Object, name: &Arc<[u8]>, found: &Found) -> Object;
+    fn object(&self, dir: &Object, name: &FileName, found: &Found) -> Object;
     /// Calls `each` for every entry of a directory, whiteouts included; answers whether a file in it
     /// makes it opaque.
     fn list(&self, dir: &Object, each: &mut dyn FnMut(Entry<'_>)) -> Result<bool>;

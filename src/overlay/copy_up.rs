@@ -258,7 +258,7 @@ impl Overlay {
     fn bring_data(&self, node: &Arc<Node>, need: Need) -> Result<()> {
         let data = {
             let state = node.state.read();
-            if state.leaf().is_some_and(|leaf| leaf.data_missing) {
+            if state.leaf().is_some_and(|leaf| leaf.rare().data_missing) {
                 return Err(Error::DataMissing);
             }
             state.lower_data().cloned().ok_or(Error::DataMissing)?

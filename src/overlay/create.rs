@@ -19,7 +19,7 @@ use crate::sys::{
     AsFd, Errno, Ref, RenameHow, XattrSet, act_as, chmod, get_xattr, make_device, make_dir, make_symlink,
     set_xattr, stat, utimens,
 };
-use crate::types::{Caller, DeviceNumber, FileKind, Ino, SetTime};
+use crate::types::{Caller, DeviceNumber, FileKind, FileName, Ino, SetTime};
 use std::sync::Arc;
 
 const S_ISGID: u32 = 0o2000;
@@ -80,7 +80,7 @@ impl Overlay {
         self.ensure_upper(&dir, Need::Attributes)?;
         let fd = self.upper_dir(&dir)?;
         self.prepare(&dir)?;
-        let name: Arc<[u8]> = name.into();
+        let name: FileName = name.into();
         let mut state = dir.state.write();
         if state.removed {
             return Err(Error::NotFound);
@@ -108,7 +108,7 @@ impl Overlay {
     }
 
     /// Makes the object at its name, by the plan for what stands there.
-    fn make(&self, fd: &DirFd, state: &mut NodeState, name: &Arc<[u8]>, want: &Want<'_>) -> Result<()> {
+    fn make(&self, fd: &DirFd, state: &mut NodeState, name: &FileName, want: &Want<'_>) -> Result<()> {
         let body = state.dir().ok_or(Error::NotDirectory)?;
         // In a directory that only the upper has the kernel itself says whether the name is free.
         let marked = want.new.looks_like_whiteout() || self.upper()?.owners().is_some();
@@ -296,7 +296,7 @@ impl Overlay {
         &self,
         dir: &Arc<Node>,
         state: &mut NodeState,
-        name: &Arc<[u8]>,
+        name: &FileName,
         found: Box<Found>,
     ) -> Result<Entry<'_>> {
         let kind = found.attr.kind;

@@ -87,7 +87,7 @@ impl Overlay {
             let state = node.state.read();
             match state.is_whole_in_upper() {
                 true => None,
-                false if state.leaf().is_some_and(|leaf| leaf.data_missing) => {
+                false if state.leaf().is_some_and(|leaf| leaf.rare().data_missing) => {
                     return Err(Error::DataMissing);
                 }
                 false => Some(state.lower_data().cloned().ok_or(Error::DataMissing)?),

@@ -12,7 +12,7 @@ use super::node::{DirBody, IndexEntry, Node, NodeState, Place, UpperPart};
 use crate::layer::{Finding, Found, NlinkMark};
 use crate::semantics::names::Mark;
 use crate::sys::{AsFd, BorrowedFd, Errno, Ref, RenameHow, link, unlink};
-use crate::types::FileKind;
+use crate::types::{FileKind, FileName};
 use std::sync::Arc;
 
 /// The number of names shown for a leaf whose topmost object has `real` names.
@@ -21,14 +21,14 @@ pub(super) fn shown_nlink(state: &NodeState, real: u32) -> u32 {
     let shown = match (entry, &state.upper) {
         (Some(entry), _) => i64::from(real) + entry.nlink_delta,
         (None, Some(_)) => i64::from(real),
-        (None, None) => i64::from(real) - i64::from(state.leaf().map_or(0, |leaf| leaf.hidden_names)),
+        (None, None) => i64::from(real) - i64::from(state.leaf().map_or(0, |leaf| leaf.rare().hidden_names)),
     };
     u32::try_from(shown).unwrap_or(0)
 }
 
 impl Overlay {
     /// Finds the index entry of what a lookup found in a directory.
-    pub(super) fn apply_index(&self, found: &mut Resolution, body: &DirBody, name: &Arc<[u8]>) -> Result<()> {
+    pub(super) fn apply_index(&self, found: &mut Resolution, body: &DirBody, name: &FileName) -> Result<()> {
         let Some(kind) = found.top().map(|top| top.attr.kind) else {
             return Ok(());
         };
@@ -63,7 +63,7 @@ impl Overlay {
     }
 
     /// What the lowers of a directory have at a name, whatever the upper has.
-    fn lower_of_that_name(&self, body: &DirBody, name: &Arc<[u8]>) -> Result<Option<(Place, Box<Found>)>> {
+    fn lower_of_that_name(&self, body: &DirBody, name: &FileName) -> Result<Option<(Place, Box<Found>)>> {
         for place in &body.lowers {
             let lower = self.stack.of(place);
             match lower.find(&place.object, name)? {
@@ -111,7 +111,7 @@ impl Overlay {
         let upper = self.upper()?;
         let index = upper.index().ok_or(Error::Unsupported)?;
         let mut state = node.state.write();
-        let hidden = state.leaf().map_or(0, |leaf| leaf.hidden_names);
+        let hidden = state.leaf().map_or(0, |leaf| leaf.rare().hidden_names);
         let nlink_delta = i64::from(lower_nlink) - i64::from(hidden) - 1;
         upper.mark(copied.staged.object(), Mark::Nlink, &NlinkMark::Upper(nlink_delta).to_bytes())?;
         copied.staged.publish(index, &name, RenameHow::NoReplace)?;

@@ -7,8 +7,7 @@ use super::node::UpperPart;
 use crate::semantics::change::{CreationPlan, plan_creation};
 use crate::semantics::copy_up::Need;
 use crate::sys::{AsFd, Ref, RenameHow, duplicate, link_object, open_dir_path};
-use crate::types::{Attr, Ino};
-use std::sync::Arc;
+use crate::types::{Attr, FileName, Ino};
 
 impl Overlay {
     /// Gives an object a further name.
@@ -37,7 +36,7 @@ impl Overlay {
         let (_, before) = self.upper()?.stat(Ref::Fd(object.as_fd()))?;
         let fd = self.upper_dir(&dir)?;
         self.prepare(&dir)?;
-        let name: Arc<[u8]> = new_name.into();
+        let name: FileName = new_name.into();
         let mut state = dir.state.write();
         if state.removed {
             return Err(Error::NotFound);

@@ -3,7 +3,7 @@
 use super::error::{Error, Result};
 use super::index::shown_nlink;
 use super::listing::{Builder, Listing, Part, UPPER};
-use super::node::{Body, DirBody, IndexEntry, LeafBody, Link, Node, NodeState, Place, UpperPart};
+use super::node::{Body, DirBody, IndexEntry, LeafBody, Link, Node, NodeState, Place, RareBody, UpperPart};
 use super::reload::renew;
 use super::table::NodeRef;
 use super::upper_access::DirFd;
@@ -13,7 +13,7 @@ use crate::semantics::change::{NameInfo, UpperName};
 use crate::semantics::lookup::{BadRedirect, Class, Scope, Search, Step};
 use crate::semantics::names::{self, NameClass};
 use crate::sys::{AsFd, Ref};
-use crate::types::{Attr, FileKind, Ino, LayerIdx, RealId};
+use crate::types::{Attr, FileKind, FileName, Ino, LayerIdx, RealId};
 use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -91,7 +91,7 @@ impl Overlay {
         }
         let fd = self.prepare(dir)?;
         let state = dir.state.read();
-        self.lookup_locked(dir, &state, fd.as_ref(), &Arc::from(name))
+        self.lookup_locked(dir, &state, fd.as_ref(), &FileName::from(name))
     }
 
     /// What must be at hand before the directory's lock is taken: its upper descriptor, and its
@@ -115,7 +115,7 @@ impl Overlay {
         dir: &Arc<Node>,
         state: &NodeState,
         fd: Option<&DirFd>,
-        name: &Arc<[u8]>,
+        name: &FileName,
     ) -> Result<Option<Entry<'_>>> {
         let body = state.dir().ok_or(Error::NotDirectory)?;
         if body.listing.as_ref().is_some_and(|listing| !listing.get(name).is_some_and(|n| n.visible)) {
@@ -130,7 +130,7 @@ impl Overlay {
     }
 
     /// Asks the layers for a name, topmost first.
-    pub(super) fn resolve(&self, body: &DirBody, fd: Option<&DirFd>, name: &Arc<[u8]>) -> Result<Resolution> {
+    pub(super) fn resolve(&self, body: &DirBody, fd: Option<&DirFd>, name: &FileName) -> Result<Resolution> {
         let mut search = Search::new(name);
         let mut found = Resolution::default();
         let listed = body.listing.as_ref().and_then(|listing| listing.get(name));
@@ -172,7 +172,7 @@ impl Overlay {
         search: &mut Search,
         layer: LayerIdx,
         start: Object,
-        name: &Arc<[u8]>,
+        name: &FileName,
     ) -> Result<Option<(Place, Box<Found>)>> {
         let lower = self.stack.layer(layer);
         let path: SmallVec<[Box<[u8]>; 1]> = search.path().iter().cloned().collect();
@@ -184,7 +184,7 @@ impl Overlay {
             let (Finding::Found(found), true) = (finding, step != Step::Skip) else {
                 return Ok(None);
             };
-            let shared = if **component == **name { name.clone() } else { Arc::from(&**component) };
+            let shared = if **component == **name { name.clone() } else { FileName::from(&**component) };
             at = lower.object(&at, &shared, &found);
             if step == Step::Keep {
                 return Ok(Some((Place { layer, object: at }, found)));
@@ -212,7 +212,7 @@ impl Overlay {
     }
 
     /// Makes or finds the node of a resolution, and counts a reference.
-    pub(super) fn intern(&self, dir: &Arc<Node>, name: &Arc<[u8]>, found: Resolution) -> Result<Entry<'_>> {
+    pub(super) fn intern(&self, dir: &Arc<Node>, name: &FileName, found: Resolution) -> Result<Entry<'_>> {
         let top = found.top().ok_or(Error::NotFound)?;
         let (real, attr) = (top.real, found.attributes().unwrap_or(top.attr));
         let own = match &found.upper {
@@ -290,9 +290,8 @@ impl Overlay {
     }
 
     /// The state of a new node.
-    fn node_state(&self, dir: &Arc<Node>, name: &Arc<[u8]>, found: Resolution) -> NodeState {
+    fn node_state(&self, dir: &Arc<Node>, name: &FileName, found: Resolution) -> NodeState {
         let kind = found.top().map_or(FileKind::Regular, |top| top.attr.kind);
-        let device = found.top().and_then(|top| top.marks.device).map(Box::new);
         let upper = found.upper.as_ref().map(|upper| UpperPart {
             real: upper.real,
             metacopy: upper.marks.metacopy && kind == FileKind::Regular,
@@ -313,15 +312,14 @@ impl Overlay {
             upper,
             anchor: None,
             removed: false,
-            device,
             body,
         }
     }
 
     /// The attributes as the mount shows them, from those of the topmost object.
     pub(super) fn shown(&self, node: &Arc<Node>, state: &NodeState, mut attr: Attr) -> Result<Attr> {
-        if let Some(device) = &state.device {
-            (attr.kind, attr.rdev) = **device;
+        if let Some(device) = state.device() {
+            (attr.kind, attr.rdev) = device;
         }
         (attr.uid, attr.gid) = (self.users.shown(attr.uid), self.groups.shown(attr.gid));
         if node.kind.is_dir() {
@@ -462,25 +460,20 @@ fn leaf_body(found: Resolution) -> LeafBody {
     let top_is_meta = found.top().is_some_and(|top| top.marks.metacopy && top.attr.kind == FileKind::Regular);
     let has_data = |f: &Found| f.attr.kind == FileKind::Regular && !f.marks.metacopy;
     let data_missing = top_is_meta && !found.lowers.last().is_some_and(|(_, last)| has_data(last));
+    let device = found.top().and_then(|top| top.marks.device);
     let in_upper = found.upper.is_some();
     let redirect = found.upper.as_ref().and_then(|upper| upper.marks.redirect.clone());
     let several_names = found.lowers.first().is_some_and(|(_, lower)| lower.attr.nlink > 1);
     let mut lowers = found.lowers.into_iter();
     let first = lowers.next().map(|(place, found)| (place, found.real));
-    let data = lowers.next_back().map(|(place, _)| Box::new(place));
+    let data = lowers.next_back().map(|(place, _)| place);
+    let rare = RareBody { data_missing, device, ..RareBody::NONE };
     match (in_upper, first) {
         // The shown object is the upper's: the lowers only give the data.
-        (true, Some((place, real))) if top_is_meta || found.index.is_some() => LeafBody {
-            lower: Some((place, real)),
-            data,
-            redirect,
-            several_names,
-            hidden_names: 0,
-            data_missing,
-        },
-        (true, _) => LeafBody { data_missing, ..LeafBody::default() },
-        (false, lower) => {
-            LeafBody { lower, data, redirect: None, several_names, hidden_names: 0, data_missing }
+        (true, Some(lower)) if top_is_meta || found.index.is_some() => {
+            LeafBody { lower: Some(lower), several_names, rare: RareBody { data, redirect, ..rare }.kept() }
         }
+        (true, _) => LeafBody { lower: None, several_names: false, rare: rare.kept() },
+        (false, lower) => LeafBody { lower, several_names, rare: RareBody { data, ..rare }.kept() },
     }
 }

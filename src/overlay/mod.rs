@@ -50,7 +50,7 @@ use smallvec::SmallVec;
 use stack::Stack;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 use table::NodeTable;
 
@@ -69,7 +69,7 @@ pub struct Overlay {
     /// The kernel owns size and modification time of files it writes.
     writeback: bool,
     /// Counts how often the lowers were forgotten.
-    generation: AtomicU64,
+    generation: AtomicU32,
     /// How long what was read of the lowers is trusted; `None`: for ever.
     trust: Option<Duration>,
     /// What is shown for stored owners and groups.
@@ -117,7 +117,7 @@ impl Overlay {
             metacopy: settings.metacopy && marks && settings.redirect_dir == RedirectDir::On,
             durable: settings.durable,
             writeback: settings.writeback,
-            generation: AtomicU64::new(0),
+            generation: AtomicU32::new(0),
             trust: settings.cache,
             users: settings.users.clone(),
             groups: settings.groups.clone(),
@@ -138,7 +138,6 @@ impl Overlay {
             upper,
             anchor: None,
             removed: false,
-            device: None,
             body: Body::Dir(Box::new(dir)),
         };
         let (root, _) = self.nodes.intern(Ino::ROOT, crate::types::FileKind::Directory, 0, state);

@@ -13,7 +13,7 @@
 use super::listing::Listing;
 use crate::layer::Object;
 use crate::sys::OwnedFd;
-use crate::types::{DeviceNumber, FileKind, Ino, LayerIdx, RealId};
+use crate::types::{DeviceNumber, FileKind, FileName, Ino, LayerIdx, RealId};
 use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(super) struct Node {
     /// Lookups that the kernel holds, plus links of children, plus [`super::table::NodeRef`]s.
     pub(super) refs: AtomicU64,
     /// When its lower parts were found, by the overlay's count.
-    pub(super) generation: AtomicU64,
+    pub(super) generation: AtomicU32,
     /// Held while the object is copied up; two threads must not copy it at once.
     pub(super) copy_up: Mutex<()>,
     /// The rest.
@@ -41,7 +41,7 @@ pub(super) struct Node {
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     pub(super) parent: Arc<Node>,
-    pub(super) name: Arc<[u8]>,
+    pub(super) name: FileName,
 }
 
 impl Link {
@@ -68,8 +68,6 @@ pub(super) struct NodeState {
     pub(super) anchor: Option<Arc<OwnedFd>>,
     /// Whether all known names were removed.
     pub(super) removed: bool,
-    /// The device that an empty file stands for.
-    pub(super) device: Option<Box<(FileKind, DeviceNumber)>>,
     /// What directories have, and what others have.
     pub(super) body: Body,
 }
@@ -110,16 +108,52 @@ pub(super) enum Body {
 pub(super) struct LeafBody {
     /// What is shown if there is no upper part.
     pub(super) lower: Option<(Place, RealId)>,
-    /// Where the data is, if not in the upper part nor in `lower`.
-    pub(super) data: Option<Box<Place>>,
-    /// The redirect mark of its upper part, if that is a metacopy.
-    pub(super) redirect: Option<Box<[u8]>>,
     /// The lower object has several names.
     pub(super) several_names: bool,
+    /// What few have.
+    pub(super) rare: Option<Box<RareBody>>,
+}
+
+/// What few nodes have that are no directories.
+#[derive(Debug)]
+pub(super) struct RareBody {
+    /// Where the data is, if not in the upper part nor in the lower object.
+    pub(super) data: Option<Place>,
+    /// The redirect mark of its upper part, if that is a metacopy.
+    pub(super) redirect: Option<Box<[u8]>>,
     /// Names of a lower object that whiteouts hide, where no index keeps count.
     pub(super) hidden_names: u32,
     /// It is a metacopy for which no layer has the data.
     pub(super) data_missing: bool,
+    /// The device that it stands for, being an empty file.
+    pub(super) device: Option<(FileKind, DeviceNumber)>,
+}
+
+impl RareBody {
+    /// Nothing of it.
+    pub(super) const NONE: Self =
+        RareBody { data: None, redirect: None, hidden_names: 0, data_missing: false, device: None };
+
+    /// Kept only if it says something.
+    pub(super) fn kept(self) -> Option<Box<Self>> {
+        let RareBody { data, redirect, hidden_names, data_missing, device } = &self;
+        let says =
+            data.is_some() || redirect.is_some() || *hidden_names > 0 || *data_missing || device.is_some();
+        says.then(|| Box::new(self))
+    }
+}
+
+impl LeafBody {
+    /// The rare part.
+    pub(super) fn rare(&self) -> &RareBody {
+        static NONE: RareBody = RareBody::NONE;
+        self.rare.as_deref().unwrap_or(&NONE)
+    }
+
+    /// The rare part, to change it.
+    pub(super) fn rare_mut(&mut self) -> &mut RareBody {
+        self.rare.get_or_insert_with(|| Box::new(RareBody::NONE))
+    }
 }
 
 /// What a directory has.
@@ -206,6 +240,11 @@ impl NodeState {
         }
     }
 
+    /// The device that an empty file stands for.
+    pub(super) fn device(&self) -> Option<(FileKind, DeviceNumber)> {
+        self.leaf().and_then(|leaf| leaf.rare().device)
+    }
+
     /// The place whose attributes and xattrs are shown if there is no upper part.
     pub(super) fn lower(&self) -> Option<&Place> {
         match &self.body {
@@ -217,11 +256,22 @@ impl NodeState {
     /// The place that has the data, if that is not the upper part.
     pub(super) fn lower_data(&self) -> Option<&Place> {
         let leaf = self.leaf()?;
-        leaf.data.as_deref().or(leaf.lower.as_ref().map(|(place, _)| place))
+        leaf.rare().data.as_ref().or(leaf.lower.as_ref().map(|(place, _)| place))
     }
 
     /// Whether the data, or for other kinds all, is in the upper.
     pub(super) fn is_whole_in_upper(&self) -> bool {
         self.upper.as_ref().is_some_and(|upper| !upper.metacopy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There is one for each object that the kernel knows.
+    #[test]
+    fn a_node_is_small() {
+        assert_eq!((size_of::<Link>(), size_of::<LeafBody>(), size_of::<Node>()), (16, 64, 168));
     }
 }

@@ -6,7 +6,7 @@ use super::Overlay;
 use super::error::{Error, Result};
 use super::lookup::Entry;
 use super::node::{DirBody, Node};
-use crate::types::{FileKind, Ino};
+use crate::types::{FileKind, FileName, Ino};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -79,7 +79,8 @@ impl Overlay {
         body.read_since_listed.store(0, Ordering::Relaxed);
         for (row, name) in listing.rows_from(first_row(cookie)) {
             // What vanished from a layer meanwhile is not listed.
-            let Some(found) = self.lookup_locked(&dir, &state, fd.as_ref(), &Arc::from(name.name))? else {
+            let Some(found) = self.lookup_locked(&dir, &state, fd.as_ref(), &FileName::from(name.name))?
+            else {
                 continue;
             };
             let entry = DirEntry {

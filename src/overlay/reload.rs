@@ -7,7 +7,7 @@
 //!    for the face to tell it.
 
 use super::Overlay;
-use super::node::{Body, NodeState};
+use super::node::{Body, NodeState, RareBody};
 use crate::types::Ino;
 use std::sync::atomic::Ordering;
 
@@ -57,8 +57,11 @@ pub(super) fn renew(state: &mut NodeState, found: NodeState) {
             (dir.lowers, dir.described_by, dir.listing) = (new.lowers, new.described_by, None);
         }
         (Body::Leaf(leaf), Body::Leaf(new)) => {
-            (leaf.lower, leaf.data) = (new.lower, new.data);
-            (leaf.several_names, leaf.data_missing) = (new.several_names, new.data_missing);
+            let RareBody { redirect, hidden_names, device, .. } =
+                leaf.rare.take().map_or(RareBody::NONE, |rare| *rare);
+            let RareBody { data, data_missing, .. } = new.rare.map_or(RareBody::NONE, |rare| *rare);
+            (leaf.lower, leaf.several_names) = (new.lower, new.several_names);
+            leaf.rare = RareBody { data, redirect, hidden_names, data_missing, device }.kept();
         }
         _ => {}
     }

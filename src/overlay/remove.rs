@@ -40,7 +40,7 @@ impl Overlay {
         if !info.in_upper()
             && let Some(leaf) = victim.leaf_mut()
         {
-            leaf.hidden_names += 1;
+            leaf.rare_mut().hidden_names += 1;
         }
         let parent = self.forget_name(&dir, &mut state, &mut victim, name, info);
         let tidied = self.drop_index_if_unused(&mut victim);

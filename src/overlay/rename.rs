@@ -208,7 +208,7 @@ impl Overlay {
                 };
                 let redirect = match state.dir() {
                     Some(dir) => dir.redirect.clone(),
-                    None => state.leaf().and_then(|leaf| leaf.redirect.clone()),
+                    None => state.leaf().and_then(|leaf| leaf.rare().redirect.clone()),
                 };
                 (redirect.unwrap_or_else(|| (*link.name).into()), link.parent.clone())
             };
@@ -227,7 +227,7 @@ impl Overlay {
         let path = self.lower_path(node, &self.renaming.write())?;
         self.with_upper(node, |object, _| Ok(self.upper()?.mark(object, Mark::Redirect, &path)?))?;
         if let Some(leaf) = node.state.write().leaf_mut() {
-            leaf.redirect = Some(path.into());
+            leaf.rare_mut().redirect = Some(path.into());
         }
         Ok(())
     }
@@ -276,7 +276,7 @@ impl Overlay {
                     Some(dir) => dir.redirect = Some(path.into()),
                     None => {
                         if let Some(leaf) = state.leaf_mut() {
-                            leaf.redirect = Some(path.into());
+                            leaf.rare_mut().redirect = Some(path.into());
                         }
                     }
                 }
@@ -294,7 +294,7 @@ impl Overlay {
         state: &NodeState,
     ) -> Result<()> {
         let pure = state.upper.as_ref().is_some_and(|u| self.stack.inos.number(u.real) == node.ino);
-        if pure && state.device.is_none() { Ok(()) } else { self.mark_impure(end.fd.as_fd(), dir) }
+        if pure && state.device().is_none() { Ok(()) } else { self.mark_impure(end.fd.as_fd(), dir) }
     }
 
     /// Moves the source to the target's name.
@@ -331,7 +331,7 @@ impl Overlay {
             if !target_info.in_upper()
                 && let Some(leaf) = target.leaf_mut()
             {
-                leaf.hidden_names += 1;
+                leaf.rare_mut().hidden_names += 1;
             }
             gone.extend(self.forget_name(&to.dir, dirs.to(), target, to.name, target_info));
         }

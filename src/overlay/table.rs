@@ -7,14 +7,14 @@
 use super::ino::InoMap;
 use super::node::{Link, Node, NodeState};
 use crate::layer::FdPool;
-use crate::types::{FileKind, Ino, RealId};
+use crate::types::{FileKind, FileName, Ino, RealId};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// A trim walks the heap, some milliseconds: worth it for a few MiB.
 const FORGOTTEN_BEFORE_TRIM: u64 = 16_384;
@@ -84,7 +84,7 @@ impl NodeTable {
         &self,
         ino: Ino,
         kind: FileKind,
-        generation: u64,
+        generation: u32,
         state: NodeState,
     ) -> (NodeRef<'_>, Option<NodeState>) {
         match self.nodes.entry(ino) {
@@ -101,7 +101,7 @@ impl NodeTable {
                     ino,
                     kind,
                     refs: AtomicU64::new(1),
-                    generation: AtomicU64::new(generation),
+                    generation: AtomicU32::new(generation),
                     copy_up: Mutex::new(()),
                     state: RwLock::new(state),
                 });
@@ -131,7 +131,7 @@ impl NodeTable {
     }
 
     /// Adds a name to a node.
-    pub(super) fn add_link(&self, state: &mut NodeState, parent: &Arc<Node>, name: &Arc<[u8]>) {
+    pub(super) fn add_link(&self, state: &mut NodeState, parent: &Arc<Node>, name: &FileName) {
         if !state.links.iter().any(|link| link.is(parent, name)) {
             parent.refs.fetch_add(1, Ordering::AcqRel);
             state.removed = false;

@@ -19,7 +19,7 @@ use super::tar::TarError;
 use crate::layer::{Contents, Entry, Finding, Found, Layer, Marks, Object, Origin, Ranges};
 use crate::semantics::names::{XattrClass, classify_xattr, stored_xattr};
 use crate::sys::{Errno, OwnedFd, Result, SysError, stat_filesystem};
-use crate::types::{Attr, DeviceNumber, FileKind, FsStats, RealId};
+use crate::types::{Attr, DeviceNumber, FileKind, FileName, FsStats, RealId};
 use parking_lot::{Mutex, RwLock};
 use std::fs::File;
 use std::io;
@@ -226,7 +226,7 @@ impl Layer for CachedLayer {
         found.ok_or(SysError { call: "index", errno: Errno::STALE })
     }
 
-    fn object(&self, _dir: &Object, _name: &Arc<[u8]>, found: &Found) -> Object {
+    fn object(&self, _dir: &Object, _name: &FileName, found: &Found) -> Object {
         // What was found of this layer has a number that is a row's; of another it leads nowhere.
         Object::Entry(
             found.real.ino.checked_sub(1).and_then(|row| u32::try_from(row).ok()).unwrap_or(u32::MAX),

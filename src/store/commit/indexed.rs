@@ -6,8 +6,8 @@
 use crate::layer::Finding;
 use crate::store::inside::compare::{In, differences};
 use crate::store::inside::{Child, Flow, InsideError, LastLink, LinkId, Node, Place, Tree, Visit, walk};
+use crate::types::FileName;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
 type Result<T> = std::result::Result<T, InsideError>;
 
@@ -64,7 +64,7 @@ impl Indexed {
 fn copies(merged: &Tree<'_>, index: usize) -> Result<HashMap<Vec<u8>, Place>> {
     let layer = merged.layer(index);
     let root = layer.root();
-    let mut names = Vec::<Arc<[u8]>>::new();
+    let mut names = Vec::<FileName>::new();
     let listed = layer.list(&root, &mut |entry| {
         if !entry.whiteout && !entry.kind.is_dir() {
             names.push(entry.name.into());

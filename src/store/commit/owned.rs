@@ -2,8 +2,7 @@
 
 use crate::layer::{Contents, Entry, Finding, Found, Layer, Object, Origin};
 use crate::sys::Result;
-use crate::types::FsStats;
-use std::sync::Arc;
+use crate::types::{FileName, FsStats};
 
 /// A layer in which the files of one user and of one group are root's, as they are meant to be in an image:
 /// without privilege every copy and every new file is the user's own.
@@ -46,7 +45,7 @@ impl Layer for RootOwned<'_> {
         Ok(self.shown(self.layer.look(object)?))
     }
 
-    fn object(&self, dir: &Object, name: &Arc<[u8]>, found: &Found) -> Object {
+    fn object(&self, dir: &Object, name: &FileName, found: &Found) -> Object {
         self.layer.object(dir, name, found)
     }
 
@@ -95,6 +94,7 @@ impl Layer for RootOwned<'_> {
 mod tests {
     use super::*;
     use crate::layer::{DirLayer, FdPool};
+    use std::sync::Arc;
 
     #[test]
     fn files_of_the_user_are_root_s_and_others_stay() {

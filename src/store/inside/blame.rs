@@ -7,7 +7,7 @@ use super::names::{find_marked, has_opaque_file};
 use super::node::{Node, Place};
 use super::tree::{LastLink, Tree, components, join};
 use crate::layer::Finding;
-use std::sync::Arc;
+use crate::types::FileName;
 
 /// How a layer hides a path in the layers below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,7 +129,7 @@ fn ask(tree: &Tree<'_>, layer: usize, parts: &[Vec<u8>], path: &[u8]) -> Result<
                 return Ok(blame);
             }
             Finding::Found(found) => {
-                let object = own.object(&at.object, &Arc::from(name.as_slice()), &found);
+                let object = own.object(&at.object, &FileName::from(name.as_slice()), &found);
                 at = Place { layer, object, found };
             }
         }

@@ -8,9 +8,8 @@ use super::error::{InsideError, Result};
 use super::names::has_opaque_file;
 use super::tree::{Tree, join};
 use crate::layer::{Finding, Found, Object};
-use crate::types::Attr;
+use crate::types::{Attr, FileName};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// An entry of one layer, as the pass meets it.
 #[derive(Debug)]
@@ -118,7 +117,7 @@ fn one_name(
     let (mut hider, mut dir_at) = (None, None);
     // Of a name what is shown is met first.
     let mut path_shown = false;
-    let shared: Arc<[u8]> = Arc::from(name);
+    let shared: FileName = FileName::from(name);
     for Here { part, found, whiteout } in here {
         let Part { layer, object, hidden_by } = &parts[part];
         let over = topmost(*hidden_by, hider);

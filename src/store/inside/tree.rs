@@ -7,10 +7,9 @@ use crate::layer::{Contents, Finding, Layer, Object};
 use crate::semantics::listing::{Listed, MergedName};
 use crate::semantics::lookup::{Class, Scope, Search, Step};
 use crate::semantics::names::{NAME_MAX, NameClass, XattrClass, classify_name, classify_xattr};
-use crate::types::FileKind;
+use crate::types::{FileKind, FileName};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 /// As many as Linux follows in one path.
 const MOST_LINKS: usize = 40;
@@ -182,7 +181,7 @@ impl<'a> Tree<'a> {
             let (Finding::Found(found), true) = (finding, step != Step::Skip) else {
                 return Ok(None);
             };
-            at = self.layer(layer).object(&at, &Arc::from(&**component), &found);
+            at = self.layer(layer).object(&at, &FileName::from(&**component), &found);
             if step == Step::Keep {
                 return Ok(Some(Place { layer, object: at, found }));
             }

@@ -6,11 +6,10 @@ use crate::store::digest::{DiffId, Hasher};
 use crate::store::index::{Index, IndexError};
 use crate::store::tar::testing::{TarBuilder, index_bytes, layer_as_text, layer_of, read_all};
 use crate::sys::{Errno, Whence};
-use crate::types::{DeviceNumber, FileKind, RealId};
+use crate::types::{DeviceNumber, FileKind, FileName, RealId};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use tempfile::TempDir;
 
 fn sample() -> Vec<u8> {
@@ -56,7 +55,7 @@ impl OnDisk {
 
 fn find(layer: &CachedLayer, path: &str) -> Object {
     path.split('/').fold(layer.root(), |dir, name| match layer.find(&dir, name.as_bytes()).unwrap() {
-        Finding::Found(found) => layer.object(&dir, &Arc::from(name.as_bytes()), &found),
+        Finding::Found(found) => layer.object(&dir, &FileName::from(name.as_bytes()), &found),
         other => panic!("{name}: {other:?}"),
     })
 }

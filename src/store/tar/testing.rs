@@ -7,9 +7,8 @@ use crate::store::index::{Index, RowKind};
 use crate::store::layer::CachedLayer;
 pub(in crate::store) use crate::store::tar::builder::TarBuilder;
 use crate::store::tar::{TarError, index_tar};
-use crate::types::FileKind;
+use crate::types::{FileKind, FileName};
 use std::fmt::Write as _;
-use std::sync::Arc;
 use tempfile::TempDir;
 
 /// Indexes an archive: its bytes as an index.
@@ -126,9 +125,9 @@ fn dump(
     }
     lines.push(line);
     if attr.kind.is_dir() {
-        let mut names: Vec<Arc<[u8]>> = Vec::new();
+        let mut names: Vec<FileName> = Vec::new();
         layer.list(object, &mut |entry| names.push(entry.name.into())).unwrap();
-        names.sort();
+        names.sort_by(|a: &FileName, b| a.cmp(b));
         for name in names {
             let shown = name.escape_ascii().to_string();
             let below = if path.is_empty() { shown } else { format!("{path}/{shown}") };

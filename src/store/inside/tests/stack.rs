@@ -3,7 +3,7 @@
 use crate::layer::{Contents, DirLayer, Entry, FdPool, Finding, Found, Layer, Object, Origin};
 use crate::store::inside::Tree;
 use crate::sys::Result;
-use crate::types::FsStats;
+use crate::types::{FileName, FsStats};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -157,7 +157,7 @@ impl Layer for Implying {
     fn look(&self, object: &Object) -> Result<Found> {
         self.layer.look(object)
     }
-    fn object(&self, dir: &Object, name: &Arc<[u8]>, found: &Found) -> Object {
+    fn object(&self, dir: &Object, name: &FileName, found: &Found) -> Object {
         self.layer.object(dir, name, found)
     }
     fn list(&self, dir: &Object, each: &mut dyn FnMut(Entry<'_>)) -> Result<bool> {
