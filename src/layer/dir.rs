@@ -12,27 +12,33 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A directory of a plain layer, by its path from the layer's root.
+/// A directory of a plain layer.
 #[derive(Debug)]
 pub struct LowerDir {
     /// Its number in the descriptor pool; never used twice.
     id: u64,
-    path: Box<[u8]>,
+    /// Where it is; `None` for the root.
+    at: Option<(Arc<LowerDir>, FileName)>,
     xattr_whiteouts: bool,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 impl LowerDir {
-    fn new(path: Vec<u8>, xattr_whiteouts: bool) -> Arc<Self> {
-        Arc::new(LowerDir { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), path: path.into(), xattr_whiteouts })
+    fn new(at: Option<(Arc<LowerDir>, FileName)>, xattr_whiteouts: bool) -> Arc<Self> {
+        Arc::new(LowerDir { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), at, xattr_whiteouts })
     }
 
-    fn child(&self, name: &[u8]) -> Vec<u8> {
-        match self.path.is_empty() {
-            true => name.to_vec(),
-            false => [&self.path, &b"/"[..], name].concat(),
+    /// Its path from the layer's root.
+    fn path(&self) -> Vec<u8> {
+        let mut names: Vec<&[u8]> = Vec::new();
+        let mut dir = self;
+        while let Some((parent, name)) = &dir.at {
+            names.push(name);
+            dir = parent;
         }
+        names.reverse();
+        names.join(&b'/')
     }
 }
 
@@ -66,7 +72,7 @@ impl DirLayer {
         Ok(DirLayer {
             root_fd,
             private,
-            root: LowerDir::new(Vec::new(), marks.xattr_whiteouts),
+            root: LowerDir::new(None, marks.xattr_whiteouts),
             owners,
             device: real.dev,
             uuid: uuid.unwrap_or_default(),
@@ -75,7 +81,7 @@ impl DirLayer {
     }
 
     fn dir_fd(&self, dir: &LowerDir) -> Result<Arc<OwnedFd>> {
-        self.pool.get(FdKey::LowerDir(dir.id), || open_beneath(self.root_fd.as_fd(), &dir.path))
+        self.pool.get(FdKey::LowerDir(dir.id), || open_beneath(self.root_fd.as_fd(), &dir.path()))
     }
 
     /// Runs `body` on the object.
@@ -121,7 +127,8 @@ impl Layer for DirLayer {
     fn object(&self, dir: &Object, name: &FileName, found: &Found) -> Object {
         match dir {
             Object::Dir(parent) if found.attr.kind.is_dir() => {
-                Object::Dir(LowerDir::new(parent.child(name), found.marks.xattr_whiteouts))
+                let at = Some((parent.clone(), name.clone()));
+                Object::Dir(LowerDir::new(at, found.marks.xattr_whiteouts))
             }
             Object::Dir(parent) | Object::Leaf(parent, _) => Object::Leaf(parent.clone(), name.clone()),
             Object::Entry(entry) => Object::Entry(*entry),

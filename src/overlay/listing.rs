@@ -2,7 +2,7 @@
 //!
 //! 1. *A cookie must stay good while the directory lives.* A row's number is its cookie; rows never
 //!    move, and a removed row's place is used again.
-//! 2. *A million names must fit.* Names lie in one buffer, rows are 32 bytes, and the index holds
+//! 2. *A million names must fit.* Names lie in one buffer, rows are 24 bytes, and the index holds
 //!    only row numbers.
 //! 3. *A name's layers must be known without asking them.* A row says which parts of the directory
 //!    have the name; whiteouts of the upper are rows too, but not visible.
@@ -17,6 +17,8 @@ pub(super) type Part = u16;
 /// The part that is the upper.
 pub(super) const UPPER: Part = 0;
 
+const NO_PARTS: u32 = u32::MAX;
+
 /// All names of a directory.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
@@ -27,7 +29,7 @@ pub(super) struct Listing {
     free: Vec<u32>,
     index: HashTable<u32>,
     hasher: DefaultHashBuilder,
-    /// Lists of parts of names that several parts have.
+    /// Lists of the parts of directories, each after its length.
     parts: Vec<Part>,
     visible: usize,
 }
@@ -36,14 +38,19 @@ pub(super) struct Listing {
 struct Row {
     ino: Ino,
     name_at: u32,
+    /// Where in `parts` its list begins, by its length; [`NO_PARTS`] without one.
     parts_at: u32,
-    parts_len: u16,
     top: Part,
+    /// 0: it holds no name.
     name_len: u8,
     kind: FileKind,
-    /// It holds a name.
-    live: bool,
     merged: MergedName,
+}
+
+impl Row {
+    fn is_live(&self) -> bool {
+        self.name_len > 0
+    }
 }
 
 /// One name of a directory.
@@ -90,6 +97,13 @@ impl Listing {
             .map(|at| *at as usize)
     }
 
+    fn parts_of(&self, row: &Row) -> &[Part] {
+        match self.parts.get(row.parts_at as usize..) {
+            Some([len, parts @ ..]) => &parts[..usize::from(*len)],
+            _ => &[],
+        }
+    }
+
     fn view(&self, row: &Row) -> Name<'_> {
         let visible = row.merged.visible();
         Name {
@@ -102,7 +116,7 @@ impl Listing {
                 UPPER => row.merged.below,
                 _ => visible,
             },
-            parts: &self.parts[row.parts_at as usize..][..usize::from(row.parts_len)],
+            parts: self.parts_of(row),
         }
     }
 
@@ -124,7 +138,8 @@ impl Listing {
     /// The visible names from a row on, each with the number of the row after it.
     pub(super) fn rows_from(&self, row: usize) -> impl Iterator<Item = (usize, Name<'_>)> {
         let rows = self.rows.iter().enumerate().skip(row);
-        rows.filter(|(_, row)| row.live && row.merged.visible()).map(|(at, row)| (at + 1, self.view(row)))
+        rows.filter(|(_, row)| row.is_live() && row.merged.visible())
+            .map(|(at, row)| (at + 1, self.view(row)))
     }
 
     fn push_name(&mut self, name: &[u8]) -> u32 {
@@ -139,7 +154,7 @@ impl Listing {
 
     fn compact(&mut self) {
         let mut names = Vec::with_capacity(self.names.len() - self.unused);
-        for row in self.rows.iter_mut().filter(|row| row.live) {
+        for row in self.rows.iter_mut().filter(|row| row.is_live()) {
             let at = names.len();
             names.extend_from_slice(&self.names[row.name_at as usize..][..usize::from(row.name_len)]);
             row.name_at = u32::try_from(at).unwrap_or(u32::MAX);
@@ -183,17 +198,7 @@ impl Listing {
         let mut merged = MergedName::new(listed);
         merged.below = in_lower;
         let name_len = u8::try_from(name.len()).unwrap_or(u8::MAX);
-        let row = |name_at| Row {
-            ino,
-            name_at,
-            parts_at: 0,
-            parts_len: 0,
-            top: UPPER,
-            name_len,
-            kind,
-            live: true,
-            merged,
-        };
+        let row = |name_at| Row { ino, name_at, parts_at: NO_PARTS, top: UPPER, name_len, kind, merged };
         self.insert(name, row);
     }
 
@@ -205,9 +210,9 @@ impl Listing {
             return;
         }
         if old.kind.is_dir() {
-            let lower_parts = self.parts[old.parts_at as usize..][..usize::from(old.parts_len)].to_vec();
-            self.rows[at].parts_at = u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
-            self.rows[at].parts_len = old.parts_len + 1;
+            let lower_parts = self.parts_of(&old).to_vec();
+            self.rows[at].parts_at = u32::try_from(self.parts.len()).unwrap_or(NO_PARTS);
+            self.parts.push(u16::try_from(lower_parts.len() + 1).unwrap_or(u16::MAX));
             self.parts.push(UPPER);
             self.parts.extend(lower_parts);
         }
@@ -227,7 +232,7 @@ impl Listing {
         let (at, _) = entry.remove();
         let row = &mut self.rows[at as usize];
         self.visible -= usize::from(row.merged.visible());
-        row.live = false;
+        row.name_len = 0;
         self.unused += name.len();
         self.free.push(at);
     }
@@ -275,17 +280,7 @@ impl Builder {
     fn add(&mut self, part: Part, name: &[u8], kind: FileKind, ino: Ino, listed: Listed) {
         let name_len = u8::try_from(name.len()).unwrap_or(u8::MAX);
         let merged = MergedName::new(listed);
-        let row = |name_at| Row {
-            ino,
-            name_at,
-            parts_at: 0,
-            parts_len: 0,
-            top: part,
-            name_len,
-            kind,
-            live: true,
-            merged,
-        };
+        let row = |name_at| Row { ino, name_at, parts_at: NO_PARTS, top: part, name_len, kind, merged };
         self.listing.insert(name, row);
     }
 
@@ -310,15 +305,27 @@ impl Builder {
         for (at, row) in
             rows.iter_mut().enumerate().filter(|(_, row)| row.kind.is_dir() && row.merged.visible())
         {
-            row.parts_at = u32::try_from(parts.len()).unwrap_or(u32::MAX);
-            parts.push(row.top);
+            let begin = parts.len();
+            row.parts_at = u32::try_from(begin).unwrap_or(NO_PARTS);
+            parts.extend([0, row.top]);
             while let Some((_, part)) = more.next_if(|(of, _)| *of as usize == at) {
                 parts.push(*part);
             }
-            row.parts_len = u16::try_from(parts.len() - row.parts_at as usize).unwrap_or(u16::MAX);
+            parts[begin] = u16::try_from(parts.len() - begin - 1).unwrap_or(u16::MAX);
         }
+        self.listing.parts.shrink_to_fit();
         self.listing.names.shrink_to_fit();
         self.listing.rows.shrink_to_fit();
         self.listing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_small() {
+        assert_eq!(size_of::<Row>(), 24);
     }
 }

@@ -131,7 +131,7 @@ impl Overlay {
     /// The root is never forgotten: its reference is given to the kernel at once.
     fn make_root(&self) {
         let (lowers, described_by) = self.root_places();
-        let mut dir = DirBody { lowers, described_by, ..DirBody::default() };
+        let mut dir = DirBody { lowers: lowers.into(), described_by, ..DirBody::default() };
         let upper = self.stack.upper.as_ref().and_then(|upper| self.root_upper_part(upper, &mut dir));
         let state = NodeState {
             links: SmallVec::new(),

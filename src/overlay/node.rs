@@ -160,7 +160,7 @@ impl LeafBody {
 #[derive(Debug)]
 pub(super) struct DirBody {
     /// Its parts in the lowers, topmost first.
-    pub(super) lowers: Vec<Place>,
+    pub(super) lowers: SmallVec<[Place; 1]>,
     /// Which of them has the attributes: the topmost whose layer does not merely imply it.
     pub(super) described_by: u16,
     /// The redirect mark of its upper part.
@@ -192,7 +192,7 @@ impl DirBody {
 impl Default for DirBody {
     fn default() -> Self {
         DirBody {
-            lowers: Vec::new(),
+            lowers: SmallVec::new(),
             described_by: 0,
             redirect: None,
             impure: false,

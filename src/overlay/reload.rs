@@ -32,7 +32,7 @@ impl Overlay {
             if let Some(dir) = state.dir_mut() {
                 dir.listing = None;
                 if node.ino == Ino::ROOT && !dir.opaque {
-                    (dir.lowers, dir.described_by) = (lowers.clone(), described_by);
+                    (dir.lowers, dir.described_by) = (lowers.as_slice().into(), described_by);
                 }
             }
             let names = state.links.iter().map(|link| (link.parent.ino, link.name.to_vec()));
