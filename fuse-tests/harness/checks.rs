@@ -9,7 +9,7 @@ use std::path::Path;
 /// A check that a special test may leave out by [`Stack::opt_out`].
 #[derive(Debug, Clone, Copy)]
 pub enum Check {
-    /// `w/work` is absent or empty.
+    /// `w/work` is absent or empty, and nothing is staged beside it.
     WorkEmpty,
     /// Every entry of `w/index` is a link of an upper file or stands for names that are left.
     IndexLinks,
@@ -76,11 +76,12 @@ pub(super) fn after_umount(stack: &Stack, target: Target, before: Option<&str>) 
 }
 
 fn check_work(work: &Path) {
-    let Ok(entries) = fs::read_dir(work.join("work")) else {
-        return;
+    let names = |dir: &Path| -> Vec<_> {
+        fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name()).collect()
     };
-    let left: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
-    assert!(left.is_empty(), "left in {}/work: {left:?}", work.display());
+    let mut left = names(&work.join("work"));
+    left.extend(names(work).into_iter().filter(|name| name.as_encoded_bytes().starts_with(b"#")));
+    assert!(left.is_empty(), "left in {}: {left:?}", work.display());
 }
 
 fn check_index(work: &Path) {
