@@ -35,15 +35,18 @@ pub(super) fn lock(dir: &OwnedFd) -> std::result::Result<OwnedFd, UpperError> {
 /// Opens the directory of staged objects, empty, and on ext4 [apart](Apart).
 pub(super) fn open_work(workdir: BorrowedFd<'_>, upper: BorrowedFd<'_>) -> Result<(OwnedFd, Option<Apart>)> {
     remove_leftovers(workdir, |name| name.starts_with(Apart::PREFIX))?;
-    let work = open_or_make(workdir, WORK)?;
-    remove_leftovers(work.as_fd(), |_| true)?;
+    match open_dir_path(workdir, WORK, true) {
+        Ok(work) => remove_leftovers(work.as_fd(), |_| true)?,
+        Err(e) if e.errno == Errno::NOENT => {}
+        Err(e) => return Err(e),
+    }
     let apart = Apart::begin(workdir, upper).unwrap_or_else(|e| {
         log::debug!("new objects are not put apart: {e}");
         None
     });
+    let work = open_or_make(workdir, WORK)?;
     hand_nothing_on(Ref::At(workdir, WORK))?;
-    // It may be another now.
-    Ok((open_dir_path(workdir, WORK, true)?, apart))
+    Ok((work, apart))
 }
 
 /// What is staged gets nothing from `work`, which has it from workdir: no ACL and no group.
