@@ -32,9 +32,9 @@ impl Apart {
     /// What the names of directories in workdir begin with that are not yet where they belong.
     pub(super) const PREFIX: &'static [u8] = b"#apart-";
 
-    /// Puts a new directory in the place of `work`, which is empty or not there; `None` where the filesystem is not ext4.
-    /// Where upper or workdir hand something on to what is made in them, directories of the root are made in
-    /// place.
+    /// Puts a new directory in the place of `work`, which is empty or not there; `None` where the
+    /// filesystem is not ext4. Where upper or workdir hand something on to what is made in them, directories
+    /// of the root are made in place.
     pub(super) fn begin(workdir: BorrowedFd<'_>, upper: BorrowedFd<'_>) -> Result<Option<Self>> {
         let Some(was_top) = set_top(workdir, true)? else {
             return Ok(None);

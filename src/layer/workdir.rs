@@ -7,8 +7,8 @@ use super::upper::UpperError;
 use super::{NlinkMark, read_marks};
 use crate::semantics::acl;
 use crate::sys::{
-    AsFd, BorrowedFd, Errno, OwnedFd, Ref, Result, chmod, flock_exclusive, make_dir, open_dir_path, read_dir,
-    remove_xattr, reopen, stat, unlink,
+    AsFd, BorrowedFd, Errno, OwnedFd, Ref, Result, chmod, flock_exclusive, get_xattr, make_dir,
+    open_dir_path, read_dir, remove_xattr, reopen, stat, unlink,
 };
 use std::time::{Duration, Instant};
 
@@ -60,9 +60,9 @@ fn hand_nothing_on(work: Ref<'_>) -> Result<()> {
         }
     }
     for name in [acl::ACCESS, acl::DEFAULT] {
-        match remove_xattr(work, name) {
-            Err(e) if !matches!(e.errno, Errno::NODATA | Errno::OPNOTSUPP) => return Err(e),
-            _ => {}
+        // Where ACLs cannot be read there are none.
+        if let Ok(Some(_)) = get_xattr(work, name) {
+            remove_xattr(work, name)?;
         }
     }
     Ok(())
