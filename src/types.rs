@@ -36,6 +36,9 @@ impl Deref for FileName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LayerIdx(pub u16);
 
+/// The bit of a mode by which a file runs with its group, and a directory hands its group on.
+pub const S_ISGID: u32 = 0o2000;
+
 /// An inode of a backing filesystem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RealId {

@@ -10,13 +10,13 @@ use crate::semantics::acl;
 use crate::sys::{
     BorrowedFd, Errno, Ref, RenameHow, Result, get_xattr, hands_nothing_on, make_dir, rename, set_top, stat,
 };
+use crate::types::S_ISGID;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// To find a place takes ext4 a third of a millisecond, so that the root gets only so many directories in
 /// this way.
 const DIRECTORIES: u32 = 64;
-const S_ISGID: u32 = 0o2000;
 
 /// Workdir, while what is made in it is put apart.
 #[derive(Debug)]

@@ -10,10 +10,10 @@ use crate::sys::{
     AsFd, BorrowedFd, Errno, OwnedFd, Ref, Result, chmod, flock_exclusive, get_xattr, make_dir,
     open_dir_path, read_dir, remove_xattr, reopen, stat, unlink,
 };
+use crate::types::S_ISGID;
 use std::time::{Duration, Instant};
 
 pub(super) const WORK: &[u8] = b"work";
-const S_ISGID: u32 = 0o2000;
 const INDEX: &[u8] = b"index";
 /// How long a lock is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -19,10 +19,8 @@ use crate::sys::{
     AsFd, Errno, Ref, RenameHow, XattrSet, act_as, chmod, get_xattr, make_device, make_dir, make_symlink,
     set_xattr, stat, utimens,
 };
-use crate::types::{Caller, DeviceNumber, FileKind, FileName, Ino, SetTime};
+use crate::types::{Caller, DeviceNumber, FileKind, FileName, Ino, S_ISGID, SetTime};
 use std::sync::Arc;
-
-const S_ISGID: u32 = 0o2000;
 
 /// What is to be made.
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,7 @@ use crate::semantics::copy_up::Need;
 use crate::semantics::names::{XattrClass, classify_xattr, stored_xattr};
 use crate::semantics::owners::OwnerXattr;
 use crate::sys::{Errno, XattrSet, get_xattr, list_xattrs, remove_xattr, set_xattr, supplementary_groups};
-use crate::types::{Caller, Ino};
+use crate::types::{Caller, Ino, S_ISGID};
 use std::sync::Arc;
 
 impl Overlay {
@@ -85,7 +85,6 @@ impl Overlay {
 
     /// Who sets an ACL on a file of a group that is not theirs takes its set-gid bit away.
     fn drop_foreign_set_gid(&self, ino: Ino, caller: Caller) -> Result<()> {
-        const S_ISGID: u32 = 0o2000;
         if caller.is_privileged() {
             return Ok(());
         }

@@ -2,10 +2,9 @@
 
 use super::names::{XattrClass, classify_xattr};
 use super::owners::OwnerXattr;
-use crate::types::FileKind;
+use crate::types::{FileKind, S_ISGID};
 
 const S_ISUID: u32 = 0o4000;
-const S_ISGID: u32 = 0o2000;
 const S_IXGRP: u32 = 0o0010;
 
 /// Why an object is copied up.

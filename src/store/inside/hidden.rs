@@ -117,7 +117,7 @@ fn one_name(
     let (mut hider, mut dir_at) = (None, None);
     // Of a name what is shown is met first.
     let mut path_shown = false;
-    let shared: FileName = FileName::from(name);
+    let shared = FileName::from(name);
     for Here { part, found, whiteout } in here {
         let Part { layer, object, hidden_by } = &parts[part];
         let over = topmost(*hidden_by, hider);
