@@ -8,7 +8,7 @@
 use super::workdir::WORK;
 use crate::semantics::acl;
 use crate::sys::{
-    BorrowedFd, Errno, Ref, RenameHow, Result, get_xattr, hands_nothing_on, make_dir, rename, set_top, stat,
+    BorrowedFd, Ref, RenameHow, Result, get_xattr_if_any, hands_nothing_on, make_dir, rename, set_top, stat,
 };
 use crate::types::S_ISGID;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -84,9 +84,6 @@ impl Apart {
 /// gets both.
 fn has_heirs(workdir: BorrowedFd<'_>) -> Result<bool> {
     let (_, attr) = stat(Ref::Fd(workdir))?;
-    let default = match get_xattr(Ref::Fd(workdir), acl::DEFAULT) {
-        Err(e) if e.errno == Errno::OPNOTSUPP => None,
-        read => read?,
-    };
+    let default = get_xattr_if_any(Ref::Fd(workdir), acl::DEFAULT)?;
     Ok(attr.mode & S_ISGID != 0 || default.is_some())
 }

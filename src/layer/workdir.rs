@@ -7,7 +7,7 @@ use super::upper::UpperError;
 use super::{NlinkMark, read_marks};
 use crate::semantics::acl;
 use crate::sys::{
-    AsFd, BorrowedFd, Errno, OwnedFd, Ref, Result, chmod, flock_exclusive, get_xattr, make_dir,
+    AsFd, BorrowedFd, Errno, OwnedFd, Ref, Result, chmod, flock_exclusive, get_xattr_if_any, make_dir,
     open_dir_path, read_dir, remove_xattr, reopen, stat, unlink,
 };
 use crate::types::S_ISGID;
@@ -60,8 +60,7 @@ fn hand_nothing_on(work: Ref<'_>) -> Result<()> {
         }
     }
     for name in [acl::ACCESS, acl::DEFAULT] {
-        // Where ACLs cannot be read there are none.
-        if let Ok(Some(_)) = get_xattr(work, name) {
+        if get_xattr_if_any(work, name)?.is_some() {
             remove_xattr(work, name)?;
         }
     }

@@ -16,8 +16,8 @@ use crate::semantics::copy_up::Need;
 use crate::semantics::names::Mark;
 use crate::semantics::owners::Owners;
 use crate::sys::{
-    AsFd, Errno, Ref, RenameHow, XattrSet, act_as, chmod, get_xattr, make_device, make_dir, make_symlink,
-    set_xattr, stat, utimens,
+    AsFd, Errno, Ref, RenameHow, XattrSet, act_as, chmod, get_xattr_if_any, make_device, make_dir,
+    make_symlink, set_xattr, stat, utimens,
 };
 use crate::types::{Caller, DeviceNumber, FileKind, FileName, Ino, S_ISGID, SetTime};
 use std::sync::Arc;
@@ -196,7 +196,7 @@ impl Overlay {
             Some(_) => {
                 let rdev = want.new.rdev();
                 let staged = match want.new {
-                    NewObject::Directory => upper.stage_dir(upper.backing_mode(mode))?,
+                    NewObject::Directory => self.stage_directory(want, upper.backing_mode(mode))?,
                     NewObject::Symlink(target) => upper.stage_symlink(target)?,
                     NewObject::Node(kind, _) => upper.stage_object(kind, upper.backing_mode(mode), rdev)?,
                 };
@@ -219,6 +219,11 @@ impl Overlay {
         Ok(staged)
     }
 
+    fn stage_directory(&self, want: &Want<'_>, mode: u32) -> Result<Staged<'_>> {
+        let upper = self.upper()?;
+        Ok(if want.apart { upper.stage_dir_apart(mode)? } else { upper.stage_dir(mode)? })
+    }
+
     /// Stages the object with its owner, mode and ACL in the inode.
     fn stage_owned(
         &self,
@@ -231,8 +236,7 @@ impl Overlay {
         let staged = {
             let _owner = act_as(want.caller.uid, gid)?;
             match want.new {
-                NewObject::Directory if want.apart => upper.stage_dir_apart(mode)?,
-                NewObject::Directory => upper.stage_dir(mode)?,
+                NewObject::Directory => self.stage_directory(want, mode)?,
                 NewObject::Symlink(target) => upper.stage_symlink(target)?,
                 NewObject::Node(..) if want.new.looks_like_whiteout() => {
                     upper.stage_node(FileKind::Regular, mode, DeviceNumber::default())?
@@ -280,10 +284,7 @@ impl Overlay {
             // ACLs belong to modes that are not in the inodes here.
             return Ok(None);
         }
-        let read = match get_xattr(Ref::Fd(fd.as_fd()), acl::DEFAULT) {
-            Err(e) if e.errno == Errno::OPNOTSUPP => None,
-            other => other?,
-        };
+        let read = get_xattr_if_any(Ref::Fd(fd.as_fd()), acl::DEFAULT)?;
         let value = read.map(Vec::into_boxed_slice);
         body.default_acl = Some(value.clone());
         Ok(value)
@@ -326,7 +327,7 @@ struct Want<'a> {
     mode: u32,
     caller: Caller,
     default_acl: Option<&'a [u8]>,
-    /// It is staged in any case.
+    /// It is staged in any case, in a place of its own.
     apart: bool,
 }
 

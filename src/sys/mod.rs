@@ -54,4 +54,6 @@ pub use removal::remove_in_background;
 pub use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 pub use rustix::io::Errno;
 pub use spread::{hands_nothing_on, set_top};
-pub use xattr::{XattrSet, get_xattr, get_xattr_into, list_xattrs, remove_xattr, set_xattr};
+pub use xattr::{
+    XattrSet, get_xattr, get_xattr_if_any, get_xattr_into, list_xattrs, remove_xattr, set_xattr,
+};

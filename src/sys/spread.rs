@@ -40,6 +40,6 @@ pub fn hands_nothing_on(dir: BorrowedFd<'_>) -> Result<bool> {
     // How the directory itself is stored.
     const OWN: IFlags = IFlags::TOPDIR.union(IFlags::from_bits_retain(EXTENTS | INDEX | INLINE_DATA));
     let flags = call("ioctl(FS_IOC_GETFLAGS)", || rustix::fs::ioctl_getflags(dir))?;
-    let label = super::get_xattr(super::Ref::Fd(dir), b"security.selinux")?;
+    let label = super::get_xattr_if_any(super::Ref::Fd(dir), b"security.selinux")?;
     Ok(OWN.contains(flags) && label.is_none())
 }

@@ -160,6 +160,14 @@ pub fn get_xattr(object: Ref<'_>, name: &[u8]) -> Result<Option<Vec<u8>>> {
     }))
 }
 
+/// The same, `None` too where the filesystem has no xattrs of that kind.
+pub fn get_xattr_if_any(object: Ref<'_>, name: &[u8]) -> Result<Option<Vec<u8>>> {
+    match get_xattr(object, name) {
+        Err(e) if e.errno == Errno::OPNOTSUPP => Ok(None),
+        read => read,
+    }
+}
+
 /// Sets one xattr.
 #[allow(unsafe_code)]
 pub fn set_xattr(object: Ref<'_>, name: &[u8], value: &[u8], how: XattrSet) -> Result<()> {
