@@ -1,13 +1,17 @@
 //! Between the protocol's types and ours.
 
 use crate::overlay::{Error, RenameMode};
+use crate::sys::Errno;
 use crate::sys::XattrSet;
 use crate::types::{Attr, Caller, FileKind, Ino, SetTime, Timestamp};
-use fuser::{Errno, FileAttr, FileType, INodeNo, RenameFlags, Request, TimeOrNow};
+use fuser::{FileAttr, FileType, INodeNo, Request, TimeOrNow};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The file type bits of a mode.
 const S_IFMT: u32 = 0o170_000;
+// The flags of renameat2 that users may give.
+const RENAME_NOREPLACE: u32 = 1 << 0;
+const RENAME_EXCHANGE: u32 = 1 << 1;
 
 pub(super) fn file_type(kind: FileKind) -> FileType {
     match kind {
@@ -99,17 +103,17 @@ fn received_time(time: SystemTime) -> Timestamp {
 }
 
 /// What rename's flags ask for; RENAME_WHITEOUT is for the layers, not for users.
-pub(super) fn rename_mode(flags: RenameFlags) -> Result<RenameMode, Error> {
+pub(super) fn rename_mode(flags: u32) -> Result<RenameMode, Error> {
     match flags {
-        f if f.is_empty() => Ok(RenameMode::Replace),
-        RenameFlags::RENAME_NOREPLACE => Ok(RenameMode::NoReplace),
-        RenameFlags::RENAME_EXCHANGE => Ok(RenameMode::Exchange),
+        0 => Ok(RenameMode::Replace),
+        RENAME_NOREPLACE => Ok(RenameMode::NoReplace),
+        RENAME_EXCHANGE => Ok(RenameMode::Exchange),
         _ => Err(Error::Invalid),
     }
 }
 
 /// XATTR_CREATE and XATTR_REPLACE.
-pub(super) fn xattr_set(flags: i32) -> XattrSet {
+pub(super) fn xattr_set(flags: u32) -> XattrSet {
     match flags & 3 {
         1 => XattrSet::Create,
         2 => XattrSet::Replace,
@@ -118,26 +122,18 @@ pub(super) fn xattr_set(flags: i32) -> XattrSet {
 }
 
 /// The errno of an error: the one place where errors are logged.
-pub(super) fn errno(what: &str, ino: INodeNo, error: Error) -> Errno {
+pub(super) fn errno(what: &str, ino: Ino, error: Error) -> Errno {
     let errno = error.errno();
     // What points at the layers or the disk is worth a line; the rest is everyday life.
     let level = match error {
         Error::DataMissing | Error::BadRedirect | Error::UnknownInode => log::Level::Warn,
-        Error::Sys(e)
-            if matches!(
-                e.errno,
-                crate::sys::Errno::IO
-                    | crate::sys::Errno::NOSPC
-                    | crate::sys::Errno::NFILE
-                    | crate::sys::Errno::MFILE
-            ) =>
-        {
+        Error::Sys(e) if matches!(e.errno, Errno::IO | Errno::NOSPC | Errno::NFILE | Errno::MFILE) => {
             log::Level::Warn
         }
         _ => log::Level::Debug,
     };
     log::log!(level, "{what} of inode {}: {error}", ino.0);
-    Errno::from_i32(errno.raw_os_error())
+    errno
 }
 
 #[cfg(test)]
@@ -146,13 +142,12 @@ mod tests {
 
     #[test]
     fn r4_only_the_users_rename_flags_pass() {
-        assert_eq!(rename_mode(RenameFlags::empty()), Ok(RenameMode::Replace));
-        assert_eq!(rename_mode(RenameFlags::RENAME_EXCHANGE), Ok(RenameMode::Exchange));
-        assert_eq!(rename_mode(RenameFlags::RENAME_WHITEOUT), Err(Error::Invalid));
-        assert_eq!(
-            rename_mode(RenameFlags::RENAME_EXCHANGE | RenameFlags::RENAME_NOREPLACE),
-            Err(Error::Invalid)
-        );
+        const RENAME_WHITEOUT: u32 = 1 << 2;
+        assert_eq!(rename_mode(0), Ok(RenameMode::Replace));
+        assert_eq!(rename_mode(RENAME_EXCHANGE), Ok(RenameMode::Exchange));
+        assert_eq!(rename_mode(RENAME_NOREPLACE), Ok(RenameMode::NoReplace));
+        assert_eq!(rename_mode(RENAME_WHITEOUT), Err(Error::Invalid));
+        assert_eq!(rename_mode(RENAME_EXCHANGE | RENAME_NOREPLACE), Err(Error::Invalid));
     }
 
     #[test]

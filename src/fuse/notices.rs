@@ -10,18 +10,22 @@
 
 use super::convert::errno;
 use crate::overlay::{Error, Overlay, SeekTo};
+use crate::sys::Errno;
 use crate::types::Ino;
-use fuser::{INodeNo, Notifier, ReplyLseek};
-use std::io::Result;
+use fuser::{INodeNo, Notifier};
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+/// Takes the answer to a seek.
+pub(super) type SeekReply = Box<dyn FnOnce(Result<i64, Errno>) + Send>;
+
 /// A seek that waits for its answer.
 pub(super) struct Seek {
-    pub(super) ino: INodeNo,
+    pub(super) ino: Ino,
     pub(super) offset: u64,
     pub(super) whence: SeekTo,
-    pub(super) reply: ReplyLseek,
+    pub(super) reply: SeekReply,
 }
 
 /// What is to be done.
@@ -41,12 +45,12 @@ pub(super) fn queue() -> (Notices, Receiver<Notice>) {
 }
 
 /// Serves the queue until its last sender is gone.
-pub(super) fn start(overlay: Arc<Overlay>, notifier: Notifier, notices: Receiver<Notice>) -> Result<()> {
+pub(super) fn start(overlay: Arc<Overlay>, notifier: Notifier, notices: Receiver<Notice>) -> io::Result<()> {
     let serve = move || {
         for notice in notices {
             match notice {
                 Notice::Seek(seek) => answer(&overlay, &notifier, seek),
-                Notice::Relist(directory) => invalidate(&notifier, INodeNo(directory.0)),
+                Notice::Relist(directory) => invalidate(&notifier, directory),
             }
         }
     };
@@ -56,17 +60,15 @@ pub(super) fn start(overlay: Arc<Overlay>, notifier: Notifier, notices: Receiver
 fn answer(overlay: &Overlay, notifier: &Notifier, seek: Seek) {
     let Seek { ino, offset, whence, reply } = seek;
     invalidate(notifier, ino);
-    let found = overlay.seek(Ino(ino.0), offset, whence);
-    match found.and_then(|at| i64::try_from(at).map_err(|_| Error::Invalid)) {
-        Ok(at) => reply.offset(at),
-        Err(e) => reply.error(errno("lseek", ino, e)),
-    }
+    let found = overlay.seek(ino, offset, whence);
+    let answer = found.and_then(|at| i64::try_from(at).map_err(|_| Error::Invalid));
+    reply(answer.map_err(|e| errno("lseek", ino, e)));
 }
 
 /// Lets the kernel write back and drop the pages of an inode.
-fn invalidate(notifier: &Notifier, ino: INodeNo) {
+fn invalidate(notifier: &Notifier, ino: Ino) {
     // ENOENT: the kernel has forgotten the inode, so it holds nothing of it.
-    if let Err(e) = notifier.inval_inode(ino, 0, 0) {
+    if let Err(e) = notifier.inval_inode(INodeNo(ino.0), 0, 0) {
         log::debug!("invalidating inode {}: {e}", ino.0);
     }
 }

@@ -1,6 +1,7 @@
 //! The life of a mount: mounted, serving, ended.
 
 use super::face::Face;
+use super::operations::Operations;
 use super::reload::{AbsentNames, Reloader};
 use super::stats::Stats;
 use super::{control, notices};
@@ -55,7 +56,8 @@ pub fn mount_and_serve(
     let stats = Arc::new(Stats::default());
     let (notices, waiting) = notices::queue();
     let absent = Arc::new(AbsentNames::default());
-    let face = Face::new(overlay.clone(), stats.clone(), notices, absent.clone(), settings);
+    let operations = Operations::new(overlay.clone(), stats.clone(), notices, absent.clone(), settings);
+    let face = Face(Arc::new(operations));
     let own_device = duplicate(device.as_fd()).map_err(|e| Error::other(e.to_string()))?;
     let mut config = Config::default();
     config.n_threads = Some(settings.threads.unwrap_or_else(default_threads));
