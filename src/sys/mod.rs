@@ -11,6 +11,7 @@
 //! Deliberately elsewhere: what the calls mean for the union (`overlay`), marks (`layer`).
 
 mod copy;
+mod cpu;
 mod creds;
 mod dir;
 mod error;
@@ -24,9 +25,11 @@ mod object;
 mod process;
 mod removal;
 mod spread;
+mod uring;
 mod xattr;
 
 pub use copy::{WriteBack, copy_range, copy_range_all, copy_sparse, start_writeback, write_uncached};
+pub use cpu::{possible_cpus, run_on_cpu};
 pub use creds::{act_as, enable_acting_as};
 pub use dir::{RawDirEntry, read_dir};
 pub use error::{Result, SysError};
@@ -54,6 +57,7 @@ pub use removal::remove_in_background;
 pub use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 pub use rustix::io::Errno;
 pub use spread::{hands_nothing_on, set_top};
+pub use uring::{FuseRing, RING_HEADER_LEN, Turn};
 pub use xattr::{
     XattrSet, get_xattr, get_xattr_if_any, get_xattr_into, list_xattrs, remove_xattr, set_xattr,
 };
