@@ -9,6 +9,7 @@ mod options;
 mod refusals;
 mod reload;
 mod requests;
+mod transport;
 mod users;
 
 use crate::harness::*;

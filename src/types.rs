@@ -253,7 +253,7 @@ pub enum SetTime {
 }
 
 /// A change of attributes: what is `None` stays.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SetAttr {
     /// New permission bits.
     pub mode: Option<u32>,

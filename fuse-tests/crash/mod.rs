@@ -80,8 +80,9 @@ impl Series {
             thread::sleep(delay);
             m.kill_daemon();
             if let Some((i, error)) = worker.join().unwrap() {
-                // EIO: of an fsync whose write-back found nobody.
-                let dead = [libc::ENOTCONN, libc::ECONNABORTED, libc::ENOENT, libc::EIO].map(Some);
+                // EIO: of an fsync whose write-back found nobody. ECANCELED: it was about to enter the ring.
+                let dead =
+                    [libc::ENOTCONN, libc::ECONNABORTED, libc::ENOENT, libc::EIO, libc::ECANCELED].map(Some);
                 let (kind, errno) = (self.kinds[self.cases[i].kind].name, error.raw_os_error());
                 assert!(dead.contains(&errno), "{kind}: {error}, which is no death");
             }

@@ -27,10 +27,10 @@ impl Target {
     /// The target chosen by `LAYERFS_TEST_TARGET`.
     pub fn chosen() -> Self {
         match std::env::var("LAYERFS_TEST_TARGET").as_deref() {
-            Err(_) | Ok("" | "layerfs") => Self::Layerfs,
+            Err(_) | Ok("" | "layerfs" | "io_uring") => Self::Layerfs,
             Ok("kernel") => Self::KernelOverlay,
             Ok("plain") => Self::Plain,
-            Ok(other) => panic!("LAYERFS_TEST_TARGET={other}: use layerfs, kernel or plain"),
+            Ok(other) => panic!("LAYERFS_TEST_TARGET={other}: use layerfs, io_uring, kernel or plain"),
         }
     }
 }
@@ -194,6 +194,9 @@ impl Stack {
     /// The command that mounts this stack with layerfs in the background.
     pub fn layerfs_command(&self, options: &[&str]) -> Command {
         let mut all = self.options();
+        if std::env::var("LAYERFS_TEST_TARGET").is_ok_and(|target| target == "io_uring") {
+            all += ",io_uring";
+        }
         for option in options {
             all += ",";
             all += option;

@@ -124,6 +124,8 @@ pub struct Settings {
     pub durable: bool,
     /// The kernel keeps writes and sends them later.
     pub writeback: bool,
+    /// Requests come over io_uring where the kernel offers it.
+    pub io_uring: bool,
     /// POSIX ACLs are offered.
     pub acl: bool,
     /// How long the kernel may remember what it was told; `None`: for ever.
@@ -161,6 +163,7 @@ impl Default for Settings {
             xattr_permissions: 0,
             durable: true,
             writeback: false,
+            io_uring: false,
             acl: true,
             cache: None,
             threads: None,

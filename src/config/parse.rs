@@ -42,6 +42,7 @@ const MEANINGLESS: &[(&str, &str)] = &[
     ("max_idle_threads", "the number of threads is fixed: see threads="),
     ("max_threads", "the number of threads is fixed: see threads="),
     ("clone_fd", "each thread always has its own channel"),
+    ("io_uring_q_depth", "each thread has one entry: see threads="),
     ("noxattrs", "xattrs are always offered"),
     ("static_nlink", "merged directories always show one link"),
     ("ino32_t", "inode numbers have 64 bits"),
@@ -121,6 +122,9 @@ impl Settings {
             // fuse-overlayfs has it as another name of fsync=; without a value it is mount(8)'s.
             "sync" if option.value.is_some() => self.durable = zero_one(option)?,
             "writeback" => self.writeback = zero_one(option)?,
+            // libfuse has it without a value.
+            "io_uring" if option.value.is_none() => self.io_uring = true,
+            "io_uring" => self.io_uring = zero_one(option)?,
             "noacl" => self.acl = false,
             "acl" => self.acl = true,
             "timeout" => self.cache = Some(seconds(option)?),

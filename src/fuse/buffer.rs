@@ -10,17 +10,30 @@ const SMALL: usize = 128 << 10;
 /// So many small reads in a row mean that the large ones are over: one directory of small files is.
 const PATIENCE: u32 = 64;
 
+/// Counts the small ones between large ones.
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    /// Since the last large one.
+    small: u32,
+}
+
+impl Patience {
+    /// Whether large ones are over with this one.
+    pub(super) fn is_over(&mut self, len: usize) -> bool {
+        self.small = if len <= SMALL { self.small.saturating_add(1) } else { 0 };
+        self.small == PATIENCE
+    }
+}
+
 #[derive(Debug, Default)]
 struct Buffer {
     bytes: Vec<u8>,
-    /// Small reads since the last large one.
-    small: u32,
+    patience: Patience,
 }
 
 impl Buffer {
     fn get(&mut self, len: usize) -> &mut [u8] {
-        self.small = if len <= SMALL { self.small.saturating_add(1) } else { 0 };
-        if self.small == PATIENCE {
+        if self.patience.is_over(len) {
             self.bytes.truncate(SMALL);
             self.bytes.shrink_to_fit();
         }

@@ -1,6 +1,11 @@
 //! What is agreed with the kernel's FUSE client at the start.
 
+use super::operations::Operations;
+use super::uring::Queues;
+use crate::sys::{AsFd, OwnedFd};
 use fuser::{InitFlags, KernelConfig};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 /// Largest write and read in bytes: 256 pages, the kernel's own limit unless root raised it.
 const MAX_IO: u32 = 1 << 20;
@@ -27,21 +32,61 @@ const WANTED: &[(InitFlags, &str)] = &[
     (InitFlags::FUSE_HANDLE_KILLPRIV_V2, "each write asks for security.capability"),
 ];
 
-/// Asks for all that helps and the kernel has.
-pub(super) fn negotiate(config: &mut KernelConfig, acl: bool, writeback: bool) {
-    for (flag, without) in WANTED {
-        if config.add_capabilities(*flag).is_err() {
-            log::info!("kernel lacks {flag:?}: {without}");
+/// What one mount wants, beside what all do.
+#[derive(Debug)]
+pub(super) struct Wishes {
+    /// Requests come over io_uring, if the kernel offers it.
+    pub(super) io_uring: bool,
+    /// Threads in all.
+    pub(super) threads: Option<usize>,
+    /// A descriptor of the device.
+    pub(super) device: OwnedFd,
+    /// Takes the queues of the ring if there is to be one.
+    pub(super) queues: Sender<Queues>,
+}
+
+impl Wishes {
+    /// Asks for all that helps and the kernel has.
+    pub(super) fn negotiate(&self, config: &mut KernelConfig, operations: &Arc<Operations>) {
+        for (flag, without) in WANTED {
+            if config.add_capabilities(*flag).is_err() {
+                log::info!("kernel lacks {flag:?}: {without}");
+            }
+        }
+        // With it small writes become large ones, but each close makes the kernel ask for the attributes
+        // again at the next fstat: docs/decisions/0003.
+        if operations.writeback && config.add_capabilities(InitFlags::FUSE_WRITEBACK_CACHE).is_err() {
+            log::warn!("kernel lacks FUSE_WRITEBACK_CACHE: each write is a message");
+        }
+        if operations.acl && config.add_capabilities(InitFlags::FUSE_POSIX_ACL).is_err() {
+            log::info!("kernel lacks FUSE_POSIX_ACL: ACLs are not enforced");
+        }
+        set_sizes(config);
+        if self.io_uring {
+            self.ask_for_ring(config, operations);
         }
     }
-    // With it small writes become large ones, but each close makes the kernel ask for the attributes
-    // again at the next fstat: docs/decisions/0003.
-    if writeback && config.add_capabilities(InitFlags::FUSE_WRITEBACK_CACHE).is_err() {
-        log::warn!("kernel lacks FUSE_WRITEBACK_CACHE: each write is a message");
+
+    /// Once the kernel has agreed it waits for the ring, so it is made before.
+    fn ask_for_ring(&self, config: &mut KernelConfig, operations: &Arc<Operations>) {
+        let ring = InitFlags::FUSE_OVER_IO_URING;
+        if !config.capabilities().contains(ring) {
+            return log::warn!(
+                "io_uring: the kernel does not offer it: it needs Linux 6.14 and fuse.enable_uring=1"
+            );
+        }
+        let queues = match Queues::prepare(self.device.as_fd(), operations, MAX_IO as usize, self.threads) {
+            Ok(queues) => queues,
+            Err(e) => return log::warn!("io_uring: {e}: requests come over /dev/fuse"),
+        };
+        // They are let go once the kernel has the reply.
+        if config.add_capabilities(ring).is_ok() && self.queues.send(queues).is_err() {
+            log::debug!("the mount has failed meanwhile");
+        }
     }
-    if acl && config.add_capabilities(InitFlags::FUSE_POSIX_ACL).is_err() {
-        log::info!("kernel lacks FUSE_POSIX_ACL: ACLs are not enforced");
-    }
+}
+
+fn set_sizes(config: &mut KernelConfig) {
     if let Err(nearest) = config.set_max_write(MAX_IO) {
         log::info!("largest write is {nearest} bytes");
     }

@@ -1,7 +1,7 @@
 //! The operations as fuser brings them: convert, one call, reply.
 
 use super::buffer::with_buffer;
-use super::capabilities::negotiate;
+use super::capabilities::Wishes;
 use super::convert::{caller, file_attr, file_type, negative, set_time};
 use super::operations::{Answer, Operations, Shown, Sized, Sought};
 use super::stats::Op;
@@ -25,12 +25,18 @@ const GENERATION: Generation = Generation(0);
 
 /// The filesystem as fuser sees it.
 #[derive(Debug)]
-pub(super) struct Face(pub(super) Arc<Operations>);
+pub(super) struct Face {
+    pub(super) operations: Arc<Operations>,
+    /// What is settled with the kernel at the start.
+    pub(super) wishes: Wishes,
+}
 
 impl Face {
     fn reply_entry(&self, shown: Answer<Shown>, reply: ReplyEntry) {
         match shown {
-            Ok(shown) => reply.entry(&self.0.remember, &file_attr(shown.ino, &shown.attr), GENERATION),
+            Ok(shown) => {
+                reply.entry(&self.operations.remember, &file_attr(shown.ino, &shown.attr), GENERATION)
+            }
             Err(e) => reply.error(refusal(e)),
         }
     }
@@ -61,25 +67,25 @@ fn reply_xattr(value: Answer<Sized>, reply: ReplyXattr) {
 
 impl Filesystem for Face {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
-        negotiate(config, self.0.acl, self.0.writeback);
+        self.wishes.negotiate(config, &self.operations);
         Ok(())
     }
 
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        match self.0.lookup(named(parent, name)) {
-            Ok(None) => reply.entry(&self.0.remember, &negative(), GENERATION),
+        match self.operations.lookup(named(parent, name)) {
+            Ok(None) => reply.entry(&self.operations.remember, &negative(), GENERATION),
             Ok(Some(shown)) => self.reply_entry(Ok(shown), reply),
             Err(e) => reply.error(refusal(e)),
         }
     }
 
     fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
-        self.0.forget(Ino(ino.0), nlookup);
+        self.operations.forget(Ino(ino.0), nlookup);
     }
 
     fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
-        match self.0.get_attr(Ino(ino.0)) {
-            Ok(attr) => reply.attr(&self.0.remember, &file_attr(Ino(ino.0), &attr)),
+        match self.operations.get_attr(Ino(ino.0)) {
+            Ok(attr) => reply.attr(&self.operations.remember, &file_attr(Ino(ino.0), &attr)),
             Err(e) => reply.error(refusal(e)),
         }
     }
@@ -103,14 +109,14 @@ impl Filesystem for Face {
         reply: ReplyAttr,
     ) {
         let change = SetAttr { mode, uid, gid, size, atime: set_time(atime), mtime: set_time(mtime) };
-        match self.0.set_attr(Ino(ino.0), &change, caller(req, 0)) {
-            Ok(attr) => reply.attr(&self.0.remember, &file_attr(Ino(ino.0), &attr)),
+        match self.operations.set_attr(Ino(ino.0), &change, caller(req, 0)) {
+            Ok(attr) => reply.attr(&self.operations.remember, &file_attr(Ino(ino.0), &attr)),
             Err(e) => reply.error(refusal(e)),
         }
     }
 
     fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
-        match self.0.read_link(Ino(ino.0)) {
+        match self.operations.read_link(Ino(ino.0)) {
             Ok(target) => reply.data(&target),
             Err(e) => reply.error(refusal(e)),
         }
@@ -126,28 +132,28 @@ impl Filesystem for Face {
         rdev: u32,
         reply: ReplyEntry,
     ) {
-        self.reply_entry(self.0.mknod(named(parent, name), mode, rdev, caller(req, umask)), reply);
+        self.reply_entry(self.operations.mknod(named(parent, name), mode, rdev, caller(req, umask)), reply);
     }
 
     fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
-        self.reply_entry(self.0.mkdir(named(parent, name), mode, caller(req, umask)), reply);
+        self.reply_entry(self.operations.mkdir(named(parent, name), mode, caller(req, umask)), reply);
     }
 
     fn symlink(&self, req: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
         let target = target.as_os_str().as_bytes();
-        self.reply_entry(self.0.symlink(named(parent, name), target, caller(req, 0)), reply);
+        self.reply_entry(self.operations.symlink(named(parent, name), target, caller(req, 0)), reply);
     }
 
     fn link(&self, _req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
-        self.reply_entry(self.0.link(Ino(ino.0), named(newparent, newname)), reply);
+        self.reply_entry(self.operations.link(Ino(ino.0), named(newparent, newname)), reply);
     }
 
     fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        reply_empty(self.0.unlink(named(parent, name)), reply);
+        reply_empty(self.operations.unlink(named(parent, name)), reply);
     }
 
     fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        reply_empty(self.0.rmdir(named(parent, name)), reply);
+        reply_empty(self.operations.rmdir(named(parent, name)), reply);
     }
 
     fn rename(
@@ -161,12 +167,12 @@ impl Filesystem for Face {
         reply: ReplyEmpty,
     ) {
         let (from, to) = (named(parent, name), named(newparent, newname));
-        reply_empty(self.0.rename(from, to, flags.bits()), reply);
+        reply_empty(self.operations.rename(from, to, flags.bits()), reply);
     }
 
     /// ENOSYS: the kernel opens without asking from then on (FUSE_NO_OPEN_SUPPORT).
     fn open(&self, _req: &Request, _ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        reply.error(refusal(self.0.refuse(Op::Open)));
+        reply.error(refusal(self.operations.refuse(Op::Open)));
     }
 
     fn read(
@@ -180,11 +186,11 @@ impl Filesystem for Face {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        with_buffer(size as usize, |buffer| match self.0.read(Ino(ino.0), offset, buffer) {
+        with_buffer(size as usize, |buffer| match self.operations.read(Ino(ino.0), offset, buffer) {
             Ok(len) => reply.data(&buffer[..len]),
             Err(e) => reply.error(refusal(e)),
         });
-        self.0.was_read(Ino(ino.0), offset);
+        self.operations.relist(self.operations.outdated_by_read(Ino(ino.0), offset));
     }
 
     fn write(
@@ -199,7 +205,7 @@ impl Filesystem for Face {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        match self.0.write(Ino(ino.0), offset, data, write_flags.bits()) {
+        match self.operations.write(Ino(ino.0), offset, data, write_flags.bits()) {
             Ok(written) => reply.written(written),
             Err(e) => reply.error(refusal(e)),
         }
@@ -207,7 +213,7 @@ impl Filesystem for Face {
 
     /// ENOSYS: the kernel does not ask again.
     fn flush(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
-        reply.error(refusal(self.0.refuse(Op::Flush)));
+        reply.error(refusal(self.operations.refuse(Op::Flush)));
     }
 
     fn release(
@@ -220,21 +226,21 @@ impl Filesystem for Face {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        self.0.release(Op::Release);
+        self.operations.release(Op::Release);
         reply.ok();
     }
 
     fn fsync(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, datasync: bool, reply: ReplyEmpty) {
-        reply_empty(self.0.fsync(Ino(ino.0), datasync), reply);
+        reply_empty(self.operations.fsync(Ino(ino.0), datasync), reply);
     }
 
     /// ENOSYS: the kernel opens directories without asking from then on (FUSE_NO_OPENDIR_SUPPORT).
     fn opendir(&self, _req: &Request, _ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        reply.error(refusal(self.0.refuse(Op::OpenDir)));
+        reply.error(refusal(self.operations.refuse(Op::OpenDir)));
     }
 
     fn readdir(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let listed = self.0.read_dir(Ino(ino.0), offset, |entry| {
+        let listed = self.operations.read_dir(Ino(ino.0), offset, |entry| {
             let name = OsStr::from_bytes(entry.name);
             match reply.add(INodeNo(entry.ino.0), entry.next, file_type(entry.kind), name) {
                 true => Err(Full),
@@ -255,7 +261,7 @@ impl Filesystem for Face {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        let listed = self.0.read_dir_plus(Ino(ino.0), offset, |entry, attr| {
+        let listed = self.operations.read_dir_plus(Ino(ino.0), offset, |entry, attr| {
             let name = OsStr::from_bytes(entry.name);
             let attr = match attr {
                 Some(attr) => file_attr(entry.ino, attr),
@@ -264,7 +270,7 @@ impl Filesystem for Face {
                     fuser::FileAttr { ino: INodeNo(entry.ino.0), kind: file_type(entry.kind), ..negative() }
                 }
             };
-            match reply.add(attr.ino, entry.next, name, &self.0.remember, &attr, GENERATION) {
+            match reply.add(attr.ino, entry.next, name, &self.operations.remember, &attr, GENERATION) {
                 true => Err(Full),
                 false => Ok(()),
             }
@@ -273,7 +279,7 @@ impl Filesystem for Face {
             Ok(()) => reply.ok(),
             Err(e) => reply.error(refusal(e)),
         }
-        self.0.was_listed(Ino(ino.0), offset);
+        self.operations.relist(self.operations.outdated_by_listing(Ino(ino.0), offset));
     }
 
     fn releasedir(
@@ -284,16 +290,16 @@ impl Filesystem for Face {
         _flags: OpenFlags,
         reply: ReplyEmpty,
     ) {
-        self.0.release(Op::ReleaseDir);
+        self.operations.release(Op::ReleaseDir);
         reply.ok();
     }
 
     fn fsyncdir(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        reply_empty(self.0.fsync_dir(Ino(ino.0)), reply);
+        reply_empty(self.operations.fsync_dir(Ino(ino.0)), reply);
     }
 
     fn statfs(&self, _req: &Request, ino: INodeNo, reply: ReplyStatfs) {
-        match self.0.statistics(Ino(ino.0)) {
+        match self.operations.statistics(Ino(ino.0)) {
             Ok(s) => reply.statfs(
                 s.blocks,
                 s.free,
@@ -318,26 +324,31 @@ impl Filesystem for Face {
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        let done =
-            self.0.set_xattr(Ino(ino.0), name.as_bytes(), value, flags.cast_unsigned(), caller(req, 0));
+        let done = self.operations.set_xattr(
+            Ino(ino.0),
+            name.as_bytes(),
+            value,
+            flags.cast_unsigned(),
+            caller(req, 0),
+        );
         reply_empty(done, reply);
     }
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        reply_xattr(self.0.get_xattr(Ino(ino.0), name.as_bytes(), size), reply);
+        reply_xattr(self.operations.get_xattr(Ino(ino.0), name.as_bytes(), size), reply);
     }
 
     fn listxattr(&self, req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        reply_xattr(self.0.list_xattrs(Ino(ino.0), size, caller(req, 0)), reply);
+        reply_xattr(self.operations.list_xattrs(Ino(ino.0), size, caller(req, 0)), reply);
     }
 
     fn removexattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        reply_empty(self.0.remove_xattr(Ino(ino.0), name.as_bytes()), reply);
+        reply_empty(self.operations.remove_xattr(Ino(ino.0), name.as_bytes()), reply);
     }
 
     /// ENOSYS: the kernel checks by itself (default_permissions).
     fn access(&self, _req: &Request, _ino: INodeNo, _mask: fuser::AccessFlags, reply: ReplyEmpty) {
-        reply.error(refusal(self.0.refuse(Op::Access)));
+        reply.error(refusal(self.operations.refuse(Op::Access)));
     }
 
     /// ENOSYS: new files come through MKNOD, which costs no handle.
@@ -351,7 +362,7 @@ impl Filesystem for Face {
         _flags: i32,
         reply: ReplyCreate,
     ) {
-        reply.error(refusal(self.0.refuse(Op::Create)));
+        reply.error(refusal(self.operations.refuse(Op::Create)));
     }
 
     fn ioctl(
@@ -365,7 +376,7 @@ impl Filesystem for Face {
         _out_size: u32,
         reply: ReplyIoctl,
     ) {
-        match self.0.ioctl(Ino(ino.0), cmd, in_data) {
+        match self.operations.ioctl(Ino(ino.0), cmd, in_data) {
             Ok(out) => reply.ioctl(0, &out),
             Err(e) => reply.error(refusal(e)),
         }
@@ -381,7 +392,7 @@ impl Filesystem for Face {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        reply_empty(self.0.fallocate(Ino(ino.0), mode.cast_unsigned(), offset, length), reply);
+        reply_empty(self.operations.fallocate(Ino(ino.0), mode.cast_unsigned(), offset, length), reply);
     }
 
     fn lseek(
@@ -394,14 +405,14 @@ impl Filesystem for Face {
         reply: ReplyLseek,
     ) {
         let (ino, offset) = (Ino(ino.0), offset.cast_unsigned());
-        match self.0.seek(ino, offset, whence.cast_unsigned()) {
+        match self.operations.seek(ino, offset, whence.cast_unsigned()) {
             Ok(Sought::At(at)) => reply.offset(at),
             Ok(Sought::Later(whence)) => {
                 let reply = move |answer: Answer<i64>| match answer {
                     Ok(at) => reply.offset(at),
                     Err(e) => reply.error(refusal(e)),
                 };
-                self.0.seek_later(ino, offset, whence, Box::new(reply));
+                self.operations.seek_later(ino, offset, whence, Box::new(reply));
             }
             Err(e) => reply.error(refusal(e)),
         }
@@ -420,7 +431,7 @@ impl Filesystem for Face {
         _flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        match self.0.copy_range((Ino(ino_in.0), offset_in), (Ino(ino_out.0), offset_out), len) {
+        match self.operations.copy_range((Ino(ino_in.0), offset_in), (Ino(ino_out.0), offset_out), len) {
             Ok(copied) => reply.written(copied),
             Err(e) => reply.error(refusal(e)),
         }

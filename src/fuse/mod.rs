@@ -22,6 +22,7 @@ mod reload;
 mod remount;
 mod serve;
 mod stats;
+mod uring;
 
 pub use control::query_stats;
 pub use remount::remount;

@@ -168,18 +168,16 @@ impl Operations {
             .map_err(|e| errno("rename", from.0, e))
     }
 
-    /// Reads into the buffer; answers how much. After the reply: [`Operations::was_read`].
+    /// Reads into the buffer; answers how much. Then: [`Operations::outdated_by_read`].
     pub(super) fn read(&self, ino: Ino, offset: u64, buffer: &mut [u8]) -> Answer<usize> {
         self.stats.count(Op::Read);
         self.overlay.read(ino, offset, buffer).map_err(|e| errno("read", ino, e))
     }
 
-    /// What a READ that was answered entails.
-    pub(super) fn was_read(&self, ino: Ino, offset: u64) {
+    /// The directory that the kernel is to list anew after this READ: [`Operations::relist`].
+    pub(super) fn outdated_by_read(&self, ino: Ino, offset: u64) -> Option<Ino> {
         // Only the first READ of a file counts.
-        if offset == 0 {
-            self.relist(self.overlay.outdated_listing(ino));
-        }
+        if offset == 0 { self.overlay.outdated_listing(ino) } else { None }
     }
 
     /// Answers how much was written: all.
@@ -221,8 +219,8 @@ impl Operations {
         self.overlay.read_dir(ino, cookie, each).map_err(|e| errno("readdir", ino, e))
     }
 
-    /// `each` takes an entry, with what it shows unless it is `.` or `..`, or is full. After the reply:
-    /// [`Operations::was_listed`].
+    /// `each` takes an entry, with what it shows unless it is `.` or `..`, or is full. Then:
+    /// [`Operations::outdated_by_listing`].
     pub(super) fn read_dir_plus(
         &self,
         ino: Ino,
@@ -239,15 +237,13 @@ impl Operations {
         listed.map_err(|e| errno("readdirplus", ino, e))
     }
 
-    /// What a READDIRPLUS that was answered entails.
-    pub(super) fn was_listed(&self, ino: Ino, cookie: u64) {
-        if cookie == 0 {
-            self.relist(self.overlay.outdated_by_listing(ino));
-        }
+    /// The directory that the kernel is to list anew after this READDIRPLUS: [`Operations::relist`].
+    pub(super) fn outdated_by_listing(&self, ino: Ino, cookie: u64) -> Option<Ino> {
+        if cookie == 0 { self.overlay.outdated_by_listing(ino) } else { None }
     }
 
-    /// Has the kernel list a directory anew.
-    fn relist(&self, directory: Option<Ino>) {
+    /// Has the kernel list a directory anew, once it has the reply that outdated its listing.
+    pub(super) fn relist(&self, directory: Option<Ino>) {
         // A queue that is gone belongs to a mount that ended.
         if let Some(directory) = directory
             && self.notices.send(Notice::Relist(directory)).is_err()

@@ -108,7 +108,7 @@ Mount options:
   redirect_dir=on|follow|nofollow|off, metacopy=on|off, index=on|off, userxattr
   uidmapping=STORED:SHOWN:COUNT..., gidmapping=, squash_to_root, squash_to_uid=UID, squash_to_gid=GID
   xattr_permissions=0|1|2, whiteouts=auto|device|xattr|file
-  volatile, fsync=0|1, timeout=SECONDS, noacl, threads=N, debug
+  volatile, fsync=0|1, timeout=SECONDS, noacl, threads=N, io_uring, debug
   ro, rw, nosuid, nodev, noexec, noatime and the other standard mount options
   remount            change those of a live mount
 
