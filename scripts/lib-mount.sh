@@ -2,15 +2,26 @@
 # What the scripts share: one way to mount a union, whoever serves it.
 # Usage: source "$(dirname "$0")/lib-mount.sh" after lib-union.sh
 
+# Runs a command while the kernel offers io_uring to FUSE servers, which Linux 6.14 and newer can.
+# Usage: with_uring COMMAND [ARGUMENT...]
+with_uring() {
+    local offer=/sys/module/fuse/parameters/enable_uring before status=0
+    before=$(cat "$offer") || die "this kernel has no io_uring for FUSE: it needs Linux 6.14"
+    echo Y > "$offer"
+    "$@" || status=$?
+    echo "$before" > "$offer"
+    return "$status"
+}
+
 # Sets $kind to what is to be under test and sees to all it needs. Usage: need_kind KIND
 need_kind() {
     case $1 in overlay) kind=kernel ;; ext4) kind=plain ;; *) kind=$1 ;; esac
     case $kind in
-        layerfs) need_fuse && LAYERFS=$(layerfs_program) ;;
+        layerfs | io_uring) need_fuse && LAYERFS=$(layerfs_program) ;;
         fuse-overlayfs) need_fuse && need_packages fuse-overlayfs fuse3 ;;
         kernel) grep -qw overlay /proc/filesystems || modprobe overlay || die "no overlayfs here" ;;
         plain) ;;
-        *) die "unknown target '$1': layerfs, kernel, fuse-overlayfs or plain" ;;
+        *) die "unknown target '$1': layerfs, io_uring, kernel, fuse-overlayfs or plain" ;;
     esac
 }
 
@@ -21,6 +32,7 @@ mount_union() {
     mkdir -p "$3" "$4" "$5"
     case $1 in
         layerfs) timeout 30 "$LAYERFS" "$5" -o "$options" ;;
+        io_uring) with_uring timeout 30 "$LAYERFS" "$5" -o "$options,io_uring" ;;
         fuse-overlayfs) timeout 30 fuse-overlayfs -o "$options" "$5" ;;
         kernel) mount -t overlay overlay -o "$options" "$5" ;;
         plain) cp -a "$2/." "$5" ;;
