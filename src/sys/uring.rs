@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 /// `struct fuse_uring_req_header`: the request's header, its argument, and what is said of the entry.
 pub const RING_HEADER_LEN: usize = 288;
-/// The header has the first page of the memory of an entry to itself.
+/// The payload is aligned for copies by the page.
 const PAYLOAD_AT: usize = 4096;
 
 // Commands of FUSE, and `struct fuse_uring_cmd_req` that goes with them.
@@ -103,16 +103,25 @@ impl FuseRing {
 
     /// Hands over what was committed without waiting.
     pub fn flush(&mut self) -> Result<()> {
-        call("io_uring_enter", || self.ring.submit().map(drop).map_err(errno_of))
+        self.enter(0)
+    }
+
+    /// Hands over, and waits for so many completions.
+    fn enter(&self, wanted: usize) -> Result<()> {
+        loop {
+            let entered = || self.ring.submit_and_wait(wanted).map(drop).map_err(errno_of);
+            match call("io_uring_enter", entered) {
+                // A signal, or no memory for the moment.
+                Err(e) if matches!(e.errno, Errno::INTR | Errno::AGAIN | Errno::BUSY) => {}
+                done => return done,
+            }
+        }
     }
 
     /// Hands over what was committed, and waits for the next request.
     pub fn wait(&mut self) -> Result<Turn> {
         loop {
-            match call("io_uring_enter", || self.ring.submit_and_wait(1).map_err(errno_of)) {
-                Err(e) if e.errno == Errno::INTR => continue,
-                done => done?,
-            };
+            self.enter(1)?;
             let Some(done) = self.ring.completion().next() else { continue };
             if done.result() >= 0 {
                 return Ok(Turn::Request);
@@ -135,7 +144,7 @@ impl FuseRing {
     /// the kernel may fill it from then on.
     #[allow(unsafe_code)]
     pub fn trim(&mut self, keep: usize) -> Result<()> {
-        let from = (PAYLOAD_AT + keep).next_multiple_of(PAYLOAD_AT);
+        let from = (PAYLOAD_AT + keep).next_multiple_of(rustix::param::page_size());
         let Some(len) = self.memory.len().checked_sub(from).filter(|len| *len > 0) else { return Ok(()) };
         call("madvise", || {
             // SAFETY: private memory without a file, borrowed by nobody: `&mut self`.

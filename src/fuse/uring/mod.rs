@@ -103,7 +103,7 @@ impl Thread {
         let (start, started) = sync_channel(1);
         let (report, ready) = sync_channel(1);
         let name = format!("ring-{}", self.queue);
-        let thread = std::thread::Builder::new().name(name).stack_size(512 << 10).spawn(move || {
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
             // A processor that this process may not use: any will do.
             if let Err(e) = run_on_cpu(self.queue) {
                 log::debug!("queue {} is served from any processor: {e}", self.queue);
@@ -148,8 +148,10 @@ impl Thread {
         ring.register()?;
         while ring.wait()? == Turn::Request {
             let answered = self.answer(&mut ring)?;
-            if patience.is_over(answered.payload) {
-                ring.trim(answered.payload)?;
+            if patience.is_over(answered.payload)
+                && let Err(e) = ring.trim(answered.payload)
+            {
+                log::debug!("memory of large requests is kept: {e}");
             }
             ring.commit(answered.commit_id)?;
             if answered.outdated.is_some() {
