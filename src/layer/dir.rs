@@ -7,7 +7,7 @@ use crate::sys::{
     AsFd, Errno, OwnedFd, Ref, Result, SysError, filesystem_uuid, get_xattr, handle_of, list_xattrs, open_at,
     open_beneath, open_directory, private_view, read_dir, read_link, reopen, stat, stat_filesystem,
 };
-use crate::types::{FileKind, FileName, FsStats, RealId};
+use crate::types::{Attr, FileKind, FileName, FsStats, RealId};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -122,6 +122,17 @@ impl Layer for DirLayer {
             // The layer changed under the mount.
             Finding::Absent | Finding::Whiteout => Err(SysError { call: "newfstatat", errno: Errno::STALE }),
         }
+    }
+
+    fn attr(&self, object: &Object) -> Result<Attr> {
+        if self.owners.is_none() {
+            let (_, attr) = self.with(object, stat)?;
+            // An empty file may stand for a device, which an xattr says.
+            if attr.kind != FileKind::Regular || attr.size > 0 {
+                return Ok(attr);
+            }
+        }
+        self.look(object).map(|found| found.attr)
     }
 
     fn object(&self, dir: &Object, name: &FileName, found: &Found) -> Object {

@@ -98,6 +98,10 @@ pub trait Layer: Send + Sync {
     fn find(&self, dir: &Object, name: &[u8]) -> Result<Finding>;
     /// What the layer has at one of its objects.
     fn look(&self, object: &Object) -> Result<Found>;
+    /// Its attributes alone, which may cost less.
+    fn attr(&self, object: &Object) -> Result<Attr> {
+        self.look(object).map(|found| found.attr)
+    }
     /// A reference to what [`Layer::find`] found.
     fn object(&self, dir: &Object, name: &FileName, found: &Found) -> Object;
     /// Calls `each` for every entry of a directory, whiteouts included; answers whether a file in it

@@ -24,8 +24,8 @@ impl Overlay {
         }
         let state = node.state.read();
         let place = state.lower().ok_or(Error::NotFound)?;
-        let found = self.stack.of(place).look(&place.object)?;
-        self.shown(node, &state, found.attr)
+        let attr = self.stack.of(place).attr(&place.object)?;
+        self.shown(node, &state, attr)
     }
 
     /// Changes attributes; answers them as shown after.

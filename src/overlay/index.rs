@@ -185,7 +185,7 @@ impl Overlay {
 
     fn lower_nlink(&self, state: &NodeState) -> Result<Option<i64>> {
         match state.leaf().and_then(|leaf| leaf.lower.as_ref()) {
-            Some((place, _)) => Ok(Some(i64::from(self.stack.of(place).look(&place.object)?.attr.nlink))),
+            Some((place, _)) => Ok(Some(i64::from(self.stack.of(place).attr(&place.object)?.nlink))),
             None => Ok(None),
         }
     }

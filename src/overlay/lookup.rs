@@ -330,7 +330,7 @@ impl Overlay {
         if state.upper.as_ref().is_some_and(|upper| upper.metacopy)
             && let Some(place) = state.lower_data()
         {
-            attr.blocks = self.stack.of(place).look(&place.object)?.attr.blocks;
+            attr.blocks = self.stack.of(place).attr(&place.object)?.blocks;
         }
         Ok(attr)
     }
