@@ -24,7 +24,7 @@ pub(crate) fn mount(request: MountRequest) -> ExitCode {
             Err(e) => return refuse(e),
         },
     };
-    start_log(request.settings.debug);
+    start_log(request.settings.debug, request.settings.io_uring);
     // The parent waits for as long as this is not dropped: a refusal is written before it exits.
     match serve(&request, &mut readiness) {
         Ok(()) => ExitCode::SUCCESS,
@@ -32,8 +32,14 @@ pub(crate) fn mount(request: MountRequest) -> ExitCode {
     }
 }
 
-fn start_log(debug: bool) {
-    let filter = if debug { "debug" } else { "warn" };
+fn start_log(debug: bool, io_uring: bool) {
+    let filter = match (debug, io_uring) {
+        (true, _) => "debug",
+        // fuser answers that it does not know INTERRUPT, for which the kernel has no place if the
+        // interrupted request came by the ring.
+        (false, true) => "warn,fuser::reply=off",
+        (false, false) => "warn",
+    };
     env_logger::Builder::from_env(env_logger::Env::new().filter_or("LAYERFS_LOG", filter)).init();
 }
 
