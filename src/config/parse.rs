@@ -390,6 +390,16 @@ mod tests {
     }
 
     #[test]
+    fn m22_io_uring_is_off_unless_asked_for() {
+        let asked = |text: &str| parse(text).map(|settings| settings.io_uring);
+        assert_eq!(asked("lowerdir=/a"), Ok(false));
+        assert_eq!(asked("lowerdir=/a,io_uring"), Ok(true));
+        assert_eq!(asked("lowerdir=/a,io_uring=1,io_uring=0"), Ok(false));
+        assert!(asked("lowerdir=/a,io_uring=yes").unwrap_err().to_string().contains("io_uring"));
+        assert_eq!(parse("lowerdir=/a,io_uring_q_depth=16").unwrap().warnings.len(), 1);
+    }
+
+    #[test]
     fn options_without_meaning_are_accepted_with_a_warning() {
         let settings = parse("lowerdir=/a,threaded=1,xino=auto").unwrap();
         assert_eq!(settings.warnings.len(), 2);

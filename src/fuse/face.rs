@@ -3,7 +3,7 @@
 use super::buffer::with_buffer;
 use super::capabilities::Wishes;
 use super::convert::{caller, file_attr, file_type, negative, set_time};
-use super::operations::{Answer, Operations, Shown, Sized, Sought};
+use super::operations::{Answer, Operations, Shown, Sought, XattrAnswer};
 use super::stats::Op;
 use crate::overlay::Full;
 use crate::sys;
@@ -57,10 +57,10 @@ fn reply_empty(done: Answer<()>, reply: ReplyEmpty) {
     }
 }
 
-fn reply_xattr(value: Answer<Sized>, reply: ReplyXattr) {
+fn reply_xattr(value: Answer<XattrAnswer>, reply: ReplyXattr) {
     match value {
-        Ok(Sized::Length(length)) => reply.size(length),
-        Ok(Sized::Bytes(bytes)) => reply.data(&bytes),
+        Ok(XattrAnswer::Length(length)) => reply.size(length),
+        Ok(XattrAnswer::Bytes(bytes)) => reply.data(&bytes),
         Err(e) => reply.error(refusal(e)),
     }
 }

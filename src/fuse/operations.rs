@@ -43,7 +43,7 @@ pub(super) struct Shown {
 }
 
 /// The value of an xattr, or the list of them.
-pub(super) enum Sized {
+pub(super) enum XattrAnswer {
     /// How long it is; no more was asked for.
     Length(u32),
     Bytes(Vec<u8>),
@@ -270,12 +270,12 @@ impl Operations {
         done.map_err(|e| errno("setxattr", ino, e))
     }
 
-    pub(super) fn get_xattr(&self, ino: Ino, name: &[u8], size: u32) -> Answer<Sized> {
+    pub(super) fn get_xattr(&self, ino: Ino, name: &[u8], size: u32) -> Answer<XattrAnswer> {
         self.stats.count(Op::GetXAttr);
         fit(self.overlay.get_xattr(ino, name), size).map_err(|e| errno("getxattr", ino, e))
     }
 
-    pub(super) fn list_xattrs(&self, ino: Ino, size: u32, caller: Caller) -> Answer<Sized> {
+    pub(super) fn list_xattrs(&self, ino: Ino, size: u32, caller: Caller) -> Answer<XattrAnswer> {
         self.stats.count(Op::ListXAttr);
         fit(self.overlay.list_xattrs(ino, caller), size).map_err(|e| errno("listxattr", ino, e))
     }
@@ -364,10 +364,10 @@ fn hand_over(entry: Entry<'_>) -> Shown {
 }
 
 /// A value, or its length if the caller asks for no more.
-fn fit(value: Result<Vec<u8>, Error>, size: u32) -> Result<Sized, Error> {
+fn fit(value: Result<Vec<u8>, Error>, size: u32) -> Result<XattrAnswer, Error> {
     match value? {
-        value if size == 0 => Ok(Sized::Length(u32::try_from(value.len()).unwrap_or(u32::MAX))),
+        value if size == 0 => Ok(XattrAnswer::Length(u32::try_from(value.len()).unwrap_or(u32::MAX))),
         value if value.len() > size as usize => Err(Error::TooSmall),
-        value => Ok(Sized::Bytes(value)),
+        value => Ok(XattrAnswer::Bytes(value)),
     }
 }

@@ -4,7 +4,7 @@
 //! it is read before anything is written there.
 
 use super::wire::{self, AttrReply, DirentOut, EntryOut, InHeader};
-use crate::fuse::operations::{Answer, Named, Operations, Shown, Sized, Sought};
+use crate::fuse::operations::{Answer, Named, Operations, Shown, Sought, XattrAnswer};
 use crate::fuse::stats::{FUSE_RENAME2, Op};
 use crate::overlay::{DirEntry, Full, SeekTo};
 use crate::sys::Errno;
@@ -243,10 +243,10 @@ impl Exchange<'_> {
         self.reply_sized(&names)
     }
 
-    fn reply_sized(&mut self, value: &Sized) -> Answer<usize> {
+    fn reply_sized(&mut self, value: &XattrAnswer) -> Answer<usize> {
         match value {
-            Sized::Length(size) => self.reply(&wire::GetXAttrOut { size: *size, padding: 0 }),
-            Sized::Bytes(bytes) => self.reply_bytes(bytes),
+            XattrAnswer::Length(size) => self.reply(&wire::GetXAttrOut { size: *size, padding: 0 }),
+            XattrAnswer::Bytes(bytes) => self.reply_bytes(bytes),
         }
     }
 
