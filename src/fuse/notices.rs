@@ -1,5 +1,6 @@
 //! What is told to the kernel unasked, by a thread of its own: the kernel may wait for requests that
-//! a serving thread must answer, so no serving thread ever waits for the kernel.
+//! a serving thread must answer, so a serving thread never waits for the kernel (of the threads of a queue of
+//! io_uring all but one may).
 //!
 //! 1. *Seeking for data and holes where pages may be dirty.* The kernel asks without writing back
 //!    first, so the backing file does not yet have what was written. Invalidating the inode makes it

@@ -80,7 +80,10 @@ pub fn mount_and_serve(
         let reloader = Reloader { overlay, absent, notifier: session.notifier(), device: own_device };
         let run = move || {
             let ended = session.run();
-            ring.into_iter().for_each(Queues::join);
+            // After an error the mount goes on, and so would they.
+            if ended.is_ok() {
+                ring.into_iter().for_each(Queues::join);
+            }
             if end_of_session.send(ended).is_err() {
                 log::debug!("the mount ended before its session");
             }
