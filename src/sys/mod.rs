@@ -25,6 +25,21 @@ mod object;
 mod process;
 mod removal;
 mod spread;
+// So that it is built, and tested, here too.
+#[cfg(test)]
+#[allow(dead_code, unreachable_pub)]
+mod no_uring;
+// The processors that the io-uring package knows.
+#[cfg_attr(
+    not(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64",
+        target_arch = "loongarch64",
+        target_arch = "powerpc64"
+    )),
+    path = "no_uring.rs"
+)]
 mod uring;
 mod xattr;
 
