@@ -28,11 +28,14 @@ need_kind() {
 # Mounts; `plain` copies the lower to MERGED, which is then an ordinary directory.
 # Usage: mount_union KIND LOWER UPPER WORKDIR MERGED [MORE-OPTIONS]
 mount_union() {
-    local options="lowerdir=$2,upperdir=$3,workdir=$4${6:+,$6}"
+    local said options="lowerdir=$2,upperdir=$3,workdir=$4${6:+,$6}"
     mkdir -p "$3" "$4" "$5"
     case $1 in
         layerfs) timeout 30 "$LAYERFS" "$5" -o "$options" ;;
-        io_uring) with_uring timeout 30 "$LAYERFS" "$5" -o "$options,io_uring" ;;
+        io_uring)
+            said=$(with_uring timeout 30 "$LAYERFS" "$5" -o "$options,io_uring" 2>&1) || die "$said"
+            [[ $said != *io_uring:* ]] || die "$said"
+            ;;
         fuse-overlayfs) timeout 30 fuse-overlayfs -o "$options" "$5" ;;
         kernel) mount -t overlay overlay -o "$options" "$5" ;;
         plain) cp -a "$2/." "$5" ;;

@@ -35,6 +35,11 @@ impl Target {
     }
 }
 
+/// Whether layerfs is to take its requests over io_uring.
+fn over_io_uring() -> bool {
+    std::env::var("LAYERFS_TEST_TARGET").is_ok_and(|target| target == "io_uring")
+}
+
 /// The directories of one test; removed when the last clone and the last mount are gone.
 #[derive(Debug, Clone)]
 pub struct Stack {
@@ -188,13 +193,19 @@ impl Stack {
             Target::KernelOverlay => run(&mut self.kernel_command(options), limit),
             Target::Plain => self.fill_plain(),
         };
+        // A suite that was to run over io_uring must not run on the device unseen.
+        assert!(
+            !over_io_uring() || !outcome.stderr.contains("io_uring:"),
+            "LAYERFS_TEST_TARGET=io_uring: {}",
+            outcome.stderr
+        );
         if outcome.success() { Ok(Mount::new(self.clone(), target, outcome, before)) } else { Err(outcome) }
     }
 
     /// The command that mounts this stack with layerfs in the background.
     pub fn layerfs_command(&self, options: &[&str]) -> Command {
         let mut all = self.options();
-        if std::env::var("LAYERFS_TEST_TARGET").is_ok_and(|target| target == "io_uring") {
+        if over_io_uring() {
             all += ",io_uring";
         }
         for option in options {
