@@ -83,11 +83,22 @@ const KINDS: [(Op, &str, u32); 34] = [
 /// The number of a rename with flags.
 pub(super) const FUSE_RENAME2: u32 = 45;
 
+/// The kinds by their numbers.
+const BY_NUMBER: [Option<Op>; 48] = {
+    let mut kinds = [None; 48];
+    let mut at = 0;
+    while at < KINDS.len() {
+        kinds[KINDS[at].2 as usize] = Some(KINDS[at].0);
+        at += 1;
+    }
+    kinds[FUSE_RENAME2 as usize] = Some(Op::Rename);
+    kinds
+};
+
 impl Op {
     /// The kind with a number of the protocol; `None`: nobody needs it.
     pub(super) fn of(number: u32) -> Option<Op> {
-        let number = if number == FUSE_RENAME2 { KINDS[Op::Rename as usize].2 } else { number };
-        KINDS.iter().find(|(_, _, known)| *known == number).map(|(op, _, _)| *op)
+        BY_NUMBER.get(number as usize).copied().flatten()
     }
 
     /// Its name in the protocol.
@@ -141,6 +152,7 @@ mod tests {
         assert_eq!(Op::of(FUSE_RENAME2), Some(Op::Rename));
         // POLL.
         assert_eq!(Op::of(40), None);
+        assert_eq!(Op::of(u32::MAX), None);
     }
 
     #[test]
