@@ -32,11 +32,30 @@ const WANTED: &[(InitFlags, &str)] = &[
     (InitFlags::FUSE_HANDLE_KILLPRIV_V2, "each write asks for security.capability"),
 ];
 
-/// What one mount wants, beside what all do.
+/// Asks for all that helps and the kernel has.
+pub(super) fn negotiate(config: &mut KernelConfig, operations: &Arc<Operations>, ring: Option<&RingWish>) {
+    for (flag, without) in WANTED {
+        if config.add_capabilities(*flag).is_err() {
+            log::info!("kernel lacks {flag:?}: {without}");
+        }
+    }
+    // With it small writes become large ones, but each close makes the kernel ask for the attributes
+    // again at the next fstat: docs/decisions/0003.
+    if operations.writeback && config.add_capabilities(InitFlags::FUSE_WRITEBACK_CACHE).is_err() {
+        log::warn!("kernel lacks FUSE_WRITEBACK_CACHE: each write is a message");
+    }
+    if operations.acl && config.add_capabilities(InitFlags::FUSE_POSIX_ACL).is_err() {
+        log::info!("kernel lacks FUSE_POSIX_ACL: ACLs are not enforced");
+    }
+    set_sizes(config);
+    if let Some(ring) = ring {
+        ring.ask(config, operations);
+    }
+}
+
+/// What a mount has that wants its requests over io_uring.
 #[derive(Debug)]
-pub(super) struct Wishes {
-    /// Requests come over io_uring, if the kernel offers it.
-    pub(super) io_uring: bool,
+pub(super) struct RingWish {
     /// Threads in all.
     pub(super) threads: Option<usize>,
     /// A descriptor of the device.
@@ -45,44 +64,26 @@ pub(super) struct Wishes {
     pub(super) queues: Sender<Queues>,
 }
 
-impl Wishes {
-    /// Asks for all that helps and the kernel has.
-    pub(super) fn negotiate(&self, config: &mut KernelConfig, operations: &Arc<Operations>) {
-        for (flag, without) in WANTED {
-            if config.add_capabilities(*flag).is_err() {
-                log::info!("kernel lacks {flag:?}: {without}");
-            }
-        }
-        // With it small writes become large ones, but each close makes the kernel ask for the attributes
-        // again at the next fstat: docs/decisions/0003.
-        if operations.writeback && config.add_capabilities(InitFlags::FUSE_WRITEBACK_CACHE).is_err() {
-            log::warn!("kernel lacks FUSE_WRITEBACK_CACHE: each write is a message");
-        }
-        if operations.acl && config.add_capabilities(InitFlags::FUSE_POSIX_ACL).is_err() {
-            log::info!("kernel lacks FUSE_POSIX_ACL: ACLs are not enforced");
-        }
-        set_sizes(config);
-        if self.io_uring {
-            self.ask_for_ring(config, operations);
-        }
-    }
-
+impl RingWish {
     /// Once the kernel has agreed it waits for the ring, so it is made before.
-    fn ask_for_ring(&self, config: &mut KernelConfig, operations: &Arc<Operations>) {
-        let ring = InitFlags::FUSE_OVER_IO_URING;
-        if !config.capabilities().contains(ring) {
-            return log::warn!(
-                "io_uring: the kernel does not offer it: it needs Linux 6.14 and fuse.enable_uring=1"
-            );
-        }
-        let queues = match Queues::prepare(self.device.as_fd(), operations, MAX_IO as usize, self.threads) {
+    fn ask(&self, config: &mut KernelConfig, operations: &Arc<Operations>) {
+        let queues = match self.prepare(config, operations) {
             Ok(queues) => queues,
             Err(e) => return log::warn!("io_uring: {e}: requests come over /dev/fuse"),
         };
         // They are let go once the kernel has the reply.
-        if config.add_capabilities(ring).is_ok() && self.queues.send(queues).is_err() {
+        if config.add_capabilities(InitFlags::FUSE_OVER_IO_URING).is_ok() && self.queues.send(queues).is_err()
+        {
             log::debug!("the mount has failed meanwhile");
         }
+    }
+
+    fn prepare(&self, config: &KernelConfig, operations: &Arc<Operations>) -> std::io::Result<Queues> {
+        if !config.capabilities().contains(InitFlags::FUSE_OVER_IO_URING) {
+            let why = "the kernel does not offer it (Linux 6.14, fuse.enable_uring=1)";
+            return Err(std::io::Error::other(why));
+        }
+        Queues::prepare(self.device.as_fd(), operations, MAX_IO as usize, self.threads)
     }
 }
 

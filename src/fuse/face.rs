@@ -1,7 +1,7 @@
 //! The operations as fuser brings them: convert, one call, reply.
 
 use super::buffer::with_buffer;
-use super::capabilities::Wishes;
+use super::capabilities::{RingWish, negotiate};
 use super::convert::{caller, file_attr, file_type, negative, set_time};
 use super::operations::{Answer, Operations, Shown, Sought, XattrAnswer};
 use super::stats::Op;
@@ -27,8 +27,8 @@ const GENERATION: Generation = Generation(0);
 #[derive(Debug)]
 pub(super) struct Face {
     pub(super) operations: Arc<Operations>,
-    /// What is settled with the kernel at the start.
-    pub(super) wishes: Wishes,
+    /// Requests are to come over io_uring, if the kernel offers it.
+    pub(super) ring: Option<RingWish>,
 }
 
 impl Face {
@@ -67,7 +67,7 @@ fn reply_xattr(value: Answer<XattrAnswer>, reply: ReplyXattr) {
 
 impl Filesystem for Face {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
-        self.wishes.negotiate(config, &self.operations);
+        negotiate(config, &self.operations, self.ring.as_ref());
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! The face: the kernel's FUSE protocol on one side, the overlay on the other.
 //!
 //! 1. *Each operation is one call of the overlay* ([`operations`]), and a transport converts and replies
-//!    ([`face`]). What needs an `if` about layers is in the wrong file.
+//!    ([`face`], [`uring`]). What needs an `if` about layers is in the wrong file.
 //! 2. *The kernel's caches do the work.* [`capabilities`] says what it may remember and what it must not
 //!    ask.
 //! 3. *An error becomes an errno in one place*, which also logs it ([`convert`]).

@@ -1,6 +1,6 @@
 //! The life of a mount: mounted, serving, ended.
 
-use super::capabilities::Wishes;
+use super::capabilities::RingWish;
 use super::face::Face;
 use super::operations::Operations;
 use super::reload::{AbsentNames, Reloader};
@@ -59,22 +59,21 @@ pub fn mount_and_serve(
     let (notices, waiting) = notices::queue();
     let absent = Arc::new(AbsentNames::default());
     let operations = Operations::new(overlay.clone(), stats.clone(), notices, absent.clone(), settings);
-    let own_device = duplicate(device.as_fd()).map_err(|e| Error::other(e.to_string()))?;
-    let (queues, ring) = channel();
-    let wishes = Wishes {
-        io_uring: settings.io_uring,
-        threads: settings.threads,
-        device: duplicate(device.as_fd()).map_err(|e| Error::other(e.to_string()))?,
-        queues,
+    let another = || duplicate(device.as_fd()).map_err(|e| Error::other(e.to_string()));
+    let own_device = another()?;
+    let (queues, prepared) = channel();
+    let ring = match settings.io_uring {
+        true => Some(RingWish { threads: settings.threads, device: another()?, queues }),
+        false => None,
     };
-    let face = Face { operations: Arc::new(operations), wishes };
+    let face = Face { operations: Arc::new(operations), ring };
     let mut config = Config::default();
     config.n_threads = Some(settings.threads.unwrap_or_else(default_threads));
     config.clone_fd = true;
     let (end_of_mount, ends) = channel();
     let end_of_session = end_of_mount.clone();
     let started = Session::from_fd(face, device, SessionACL::All, config).and_then(|session| {
-        let ring: Option<Queues> = ring.try_recv().ok();
+        let ring: Option<Queues> = prepared.try_recv().ok();
         ring.iter().for_each(Queues::go);
         notices::start(overlay.clone(), session.notifier(), waiting)?;
         let reloader = Reloader { overlay, absent, notifier: session.notifier(), device: own_device };
