@@ -41,6 +41,7 @@ mod no_uring;
     path = "no_uring.rs"
 )]
 mod uring;
+mod visit;
 mod xattr;
 
 pub use copy::{WriteBack, copy_range, copy_range_all, copy_sparse, start_writeback, write_uncached};
@@ -73,6 +74,7 @@ pub use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 pub use rustix::io::Errno;
 pub use spread::{hands_nothing_on, set_top};
 pub use uring::{FuseRing, RING_HEADER_LEN, Turn};
+pub use visit::{directory_of_mount, drop_pages, leave_descriptors, list_once, look_once, root_of_mount};
 pub use xattr::{
     XattrSet, get_xattr, get_xattr_if_any, get_xattr_into, list_xattrs, remove_xattr, set_xattr,
 };

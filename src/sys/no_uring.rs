@@ -38,11 +38,6 @@ impl FuseRing {
     }
 
     /// There is no ring to ask.
-    pub fn flush(&mut self) -> Result<()> {
-        match self.0 {}
-    }
-
-    /// There is no ring to ask.
     pub fn wait(&mut self) -> Result<Turn> {
         match self.0 {}
     }

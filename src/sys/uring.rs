@@ -85,8 +85,7 @@ impl FuseRing {
         self.push(&entry)
     }
 
-    /// Gives the reply that lies in the entry back, and offers the entry again, at the next wait or
-    /// [`FuseRing::flush`].
+    /// Gives the reply that lies in the entry back, and offers the entry again, at the next wait.
     pub fn commit(&mut self, request: u64) -> Result<()> {
         let entry = opcode::UringCmd80::new(DEVICE, FUSE_IO_URING_CMD_COMMIT_AND_FETCH)
             .cmd(command(request, self.queue))
@@ -99,11 +98,6 @@ impl FuseRing {
         // SAFETY: what the entry points to, `parts` and the memory that they name, lives as long as the ring.
         unsafe { self.ring.submission().push(entry) }
             .map_err(|_| SysError { call: "io_uring_enter", errno: Errno::BUSY })
-    }
-
-    /// Hands over what was committed without waiting.
-    pub fn flush(&mut self) -> Result<()> {
-        self.enter(0)
     }
 
     /// Hands over, and waits for so many completions.
