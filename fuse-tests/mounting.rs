@@ -6,6 +6,7 @@ mod filesystems;
 mod invocation;
 mod namespaces;
 mod options;
+mod refresh;
 mod refusals;
 mod reload;
 mod requests;

@@ -31,7 +31,7 @@ fn requests(m: &Mount) -> BTreeMap<String, u64> {
 }
 
 /// The requests that `work` causes.
-fn requests_of(m: &Mount, work: impl FnOnce()) -> BTreeMap<String, u64> {
+pub(super) fn requests_of(m: &Mount, work: impl FnOnce()) -> BTreeMap<String, u64> {
     let before = requests(m);
     work();
     let mut after = requests(m);
@@ -40,6 +40,11 @@ fn requests_of(m: &Mount, work: impl FnOnce()) -> BTreeMap<String, u64> {
         *n > 0
     });
     after
+}
+
+/// How many requests these are.
+pub(super) fn total(requests: &BTreeMap<String, u64>) -> u64 {
+    requests.get("total").copied().unwrap_or(0)
 }
 
 /// Lists and stats everything, and names that are not there.
@@ -71,10 +76,8 @@ fn m19_stats_counts_each_kind_and_costs_no_request() {
     assert_eq!(requests_of(&m, || ()), BTreeMap::new());
     let missing = requests_of(&m, || assert!(!m.join("not there").exists()));
     assert_eq!(missing.get("LOOKUP"), Some(&1), "{missing:?}");
-    assert_eq!(
-        missing.get("total"),
-        Some(&missing.iter().filter(|(kind, _)| *kind != "total").map(|(_, n)| n).sum())
-    );
+    let sum: u64 = missing.iter().filter(|(kind, _)| *kind != "total").map(|(_, n)| n).sum();
+    assert_eq!(total(&missing), sum);
     let elsewhere = layerfs(&[OsStr::new("--stats"), OsStr::new("/proc")]);
     assert!(!elsewhere.success() && elsewhere.stderr.lines().count() == 1, "{elsewhere:?}");
 }
@@ -105,41 +108,4 @@ fn m20_a_read_only_mount_is_silent_from_the_second_time_on() {
         read_all(&m);
     });
     assert_eq!(again, BTreeMap::new());
-}
-
-#[test]
-fn m20_files_that_were_read_are_listed_anew_rather_than_asked_for_one_by_one() {
-    let m = tree().mount_as(Target::Layerfs, &[]);
-    look_at_all(&m);
-    read_all(&m);
-    // The listings are dropped by a thread of their own.
-    let relisted = || requests_of(&m, || look_at_all(&m)).contains_key("READDIRPLUS");
-    assert!(wait_until(LIMIT, relisted));
-    let all = u64::try_from(DIRS * FILES).unwrap();
-    let asked = requests(&m).get("GETATTR").copied().unwrap_or(0);
-    assert!(asked < all / 2, "{asked} times for {all} files");
-}
-
-#[test]
-fn m20_directories_that_were_listed_are_listed_anew_rather_than_asked_for_one_by_one() {
-    const MANY: usize = 60;
-    let stack = Stack::new(1);
-    for at in 0..MANY {
-        write(stack.lower(0).join(format!("all/{at}/file")), "");
-    }
-    let m = stack.mount_as(Target::Layerfs, &[]);
-    let walk = || drop(sh("find \"$1\" -printf %s", &[m.path()]));
-    walk();
-    // The listing is dropped by a thread of its own.
-    std::thread::sleep(Duration::from_secs(1));
-    let mut last = requests_of(&m, walk);
-    let asked = last.get("GETATTR").copied().unwrap_or(0);
-    let listed = last.get("READDIRPLUS").copied().unwrap_or(0);
-    assert!(asked < MANY as u64 / 2 && (1..5).contains(&listed), "{last:?}");
-    for _ in 0..3 {
-        last = requests_of(&m, walk);
-    }
-    // find itself asks for the filesystem.
-    last.retain(|kind, _| kind != "STATFS" && kind != "total");
-    assert_eq!(last, BTreeMap::new());
 }

@@ -190,7 +190,6 @@ impl Filesystem for Face {
             Ok(len) => reply.data(&buffer[..len]),
             Err(e) => reply.error(refusal(e)),
         });
-        self.operations.relist(self.operations.outdated_by_read(Ino(ino.0), offset));
     }
 
     fn write(
@@ -279,7 +278,6 @@ impl Filesystem for Face {
             Ok(()) => reply.ok(),
             Err(e) => reply.error(refusal(e)),
         }
-        self.operations.relist(self.operations.outdated_by_listing(Ino(ino.0), offset));
     }
 
     fn releasedir(

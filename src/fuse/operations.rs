@@ -4,13 +4,15 @@
 //! A method that answers an object has handed the kernel's reference to it over: the reply must be sent.
 
 use super::convert::{errno, kind_of_mode, rename_mode, xattr_set};
-use super::notices::{Notice, Notices, Seek, SeekReply};
+use super::refresh::Refresher;
 use super::reload::AbsentNames;
+use super::seeks::{Seek, SeekReply, Seeks};
 use super::stats::{Op, Stats};
 use crate::config::Settings;
 use crate::overlay::{DirEntry, Entry, Error, Full, NewObject, Overlay, SeekTo, WriteHow};
 use crate::sys::Errno;
 use crate::types::{Attr, Caller, DeviceNumber, FsStats, Ino, SetAttr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,7 +63,8 @@ pub(super) enum Sought {
 pub(super) struct Operations {
     overlay: Arc<Overlay>,
     stats: Arc<Stats>,
-    notices: Notices,
+    seeks: Seeks,
+    refresher: Refresher,
     absent: Arc<AbsentNames>,
     /// How long the kernel may remember names and attributes.
     pub(super) remember: Duration,
@@ -75,13 +78,22 @@ impl Operations {
     pub(super) fn new(
         overlay: Arc<Overlay>,
         stats: Arc<Stats>,
-        notices: Notices,
+        seeks: Seeks,
         absent: Arc<AbsentNames>,
         settings: &Settings,
     ) -> Self {
         let remember = settings.cache.unwrap_or(FOR_EVER);
         let acl = settings.acl && !overlay.keeps_owners();
-        Operations { overlay, stats, notices, absent, remember, acl, writeback: settings.writeback }
+        Operations {
+            overlay,
+            stats,
+            seeks,
+            refresher: Refresher::default(),
+            absent,
+            remember,
+            acl,
+            writeback: settings.writeback,
+        }
     }
 
     /// An operation that nobody needs: the kernel does without it, and mostly does not ask again.
@@ -120,7 +132,9 @@ impl Operations {
 
     pub(super) fn read_link(&self, ino: Ino) -> Answer<Vec<u8>> {
         self.stats.count(Op::ReadLink);
-        self.overlay.read_link(ino).map_err(|e| errno("readlink", ino, e))
+        let target = self.overlay.read_link(ino).map_err(|e| errno("readlink", ino, e))?;
+        self.refresher.note(&self.overlay, ino);
+        Ok(target)
     }
 
     pub(super) fn mknod(&self, at: Named<'_>, mode: u32, rdev: u32, caller: Caller) -> Answer<Shown> {
@@ -168,16 +182,16 @@ impl Operations {
             .map_err(|e| errno("rename", from.0, e))
     }
 
-    /// Reads into the buffer; answers how much. Then: [`Operations::outdated_by_read`].
+    /// Reads into the buffer; answers how much.
     pub(super) fn read(&self, ino: Ino, offset: u64, buffer: &mut [u8]) -> Answer<usize> {
         self.stats.count(Op::Read);
-        self.overlay.read(ino, offset, buffer).map_err(|e| errno("read", ino, e))
-    }
-
-    /// The directory that the kernel is to list anew after this READ: [`Operations::relist`].
-    pub(super) fn outdated_by_read(&self, ino: Ino, offset: u64) -> Option<Ino> {
-        // Only the first READ of a file counts.
-        if offset == 0 { self.overlay.outdated_listing(ino) } else { None }
+        let read = self.overlay.read(ino, offset, buffer).map_err(|e| errno("read", ino, e))?;
+        // Nothing of a directory is locked: its reader waits for pages.
+        if offset == 0 {
+            self.refresher.refresh(&self.overlay, None);
+        }
+        self.refresher.note(&self.overlay, ino);
+        Ok(read)
     }
 
     /// Answers how much was written: all.
@@ -216,11 +230,12 @@ impl Operations {
         each: impl FnMut(DirEntry<'_>) -> Result<(), Full>,
     ) -> Answer<()> {
         self.stats.count(Op::ReadDir);
-        self.overlay.read_dir(ino, cookie, each).map_err(|e| errno("readdir", ino, e))
+        let listed = self.overlay.read_dir(ino, cookie, each).map_err(|e| errno("readdir", ino, e));
+        self.outdates_directory(ino);
+        listed
     }
 
-    /// `each` takes an entry, with what it shows unless it is `.` or `..`, or is full. Then:
-    /// [`Operations::outdated_by_listing`].
+    /// `each` takes an entry, with what it shows unless it is `.` or `..`, or is full.
     pub(super) fn read_dir_plus(
         &self,
         ino: Ino,
@@ -228,28 +243,38 @@ impl Operations {
         mut each: impl FnMut(DirEntry<'_>, Option<&Attr>) -> Result<(), Full>,
     ) -> Answer<()> {
         self.stats.count(Op::ReadDirPlus);
+        if let Some((visited, from)) = self.refresher.visited(ino, cookie) {
+            let done = self.overlay.list_outdated(&visited.of, from, |name, next, found| {
+                let next = Refresher::cookie(next);
+                each(DirEntry { name, ino: found.ino, kind: found.attr.kind, next }, Some(&found.attr))?;
+                hand_over(found);
+                Ok(())
+            });
+            visited.given_up_to(done);
+            self.refresher.note(&self.overlay, ino);
+            return Ok(());
+        }
         let listed = self.overlay.read_dir_plus(ino, cookie, |entry, found| {
             each(entry, found.as_ref().map(|found| &found.attr))?;
             // Only what was taken: the reference of a refused entry is given back.
             found.map(hand_over);
             Ok(())
         });
+        self.outdates_directory(ino);
         listed.map_err(|e| errno("readdirplus", ino, e))
     }
 
-    /// The directory that the kernel is to list anew after this READDIRPLUS: [`Operations::relist`].
-    pub(super) fn outdated_by_listing(&self, ino: Ino, cookie: u64) -> Option<Ino> {
-        if cookie == 0 { self.overlay.outdated_by_listing(ino) } else { None }
+    /// Before the reply with a part of a listing: with it the kernel takes the directory's access time for
+    /// stale.
+    fn outdates_directory(&self, ino: Ino) {
+        self.refresher.refresh(&self.overlay, Some(ino));
+        self.refresher.note(&self.overlay, ino);
     }
 
-    /// Has the kernel list a directory anew, once it has the reply that outdated its listing.
-    pub(super) fn relist(&self, directory: Option<Ino>) {
-        // A queue that is gone belongs to a mount that ended.
-        if let Some(directory) = directory
-            && self.notices.send(Notice::Relist(directory)).is_err()
-        {
-            log::debug!("the mount is ending");
-        }
+    /// Has attributes given anew that reading made stale, where the mount is one to be visited.
+    /// Its device number is `MAJOR:MINOR`.
+    pub(super) fn start_refreshing(&self, target: &Path, device: &str) -> std::io::Result<()> {
+        self.refresher.start(target.to_owned(), device.to_owned())
     }
 
     pub(super) fn statistics(&self, ino: Ino) -> Answer<FsStats> {
@@ -338,10 +363,9 @@ impl Operations {
 
     /// Replies to a seek once the kernel has written back.
     pub(super) fn seek_later(&self, ino: Ino, offset: u64, whence: SeekTo, reply: SeekReply) {
-        if let Err(refused) = self.notices.send(Notice::Seek(Seek { ino, offset, whence, reply }))
-            && let Notice::Seek(seek) = refused.0
-        {
-            (seek.reply)(Err(Errno::IO));
+        // A queue that is gone belongs to a mount that ended.
+        if let Err(refused) = self.seeks.send(Seek { ino, offset, whence, reply }) {
+            (refused.0.reply)(Err(Errno::IO));
         }
     }
 

@@ -6,7 +6,7 @@ use super::operations::Operations;
 use super::reload::{AbsentNames, Reloader};
 use super::stats::Stats;
 use super::uring::Queues;
-use super::{control, notices};
+use super::{control, seeks};
 use crate::config::{self, Settings};
 use crate::overlay::Overlay;
 use crate::sys::{
@@ -56,9 +56,9 @@ pub fn mount_and_serve(
 ) -> Result<Served> {
     let (device, privileged) = mount(device, source, target, settings, overlay.is_read_only())?;
     let stats = Arc::new(Stats::default());
-    let (notices, waiting) = notices::queue();
+    let (seeks, waiting) = seeks::queue();
     let absent = Arc::new(AbsentNames::default());
-    let operations = Operations::new(overlay.clone(), stats.clone(), notices, absent.clone(), settings);
+    let operations = Operations::new(overlay.clone(), stats.clone(), seeks, absent.clone(), settings);
     let another = || duplicate(device.as_fd()).map_err(|e| Error::other(e.to_string()));
     let own_device = another()?;
     let (queues, prepared) = channel();
@@ -66,7 +66,8 @@ pub fn mount_and_serve(
         true => Some(RingWish { threads: settings.threads, device: another()?, queues }),
         false => None,
     };
-    let face = Face { operations: Arc::new(operations), ring };
+    let operations = Arc::new(operations);
+    let face = Face { operations: operations.clone(), ring };
     let mut config = Config::default();
     config.n_threads = Some(settings.threads.unwrap_or_else(default_threads));
     config.clone_fd = true;
@@ -74,8 +75,9 @@ pub fn mount_and_serve(
     let end_of_session = end_of_mount.clone();
     let started = Session::from_fd(face, device, SessionACL::All, config).and_then(|session| {
         let ring: Option<Queues> = prepared.try_recv().ok();
+        let over_ring = ring.is_some();
         ring.iter().for_each(Queues::go);
-        notices::start(overlay.clone(), session.notifier(), waiting)?;
+        seeks::start(overlay.clone(), session.notifier(), waiting)?;
         let reloader = Reloader { overlay, absent, notifier: session.notifier(), device: own_device };
         let run = move || {
             let ended = session.run();
@@ -88,13 +90,16 @@ pub fn mount_and_serve(
             }
         };
         std::thread::Builder::new().name("session".into()).stack_size(256 << 10).spawn(run)?;
-        Ok(reloader)
+        Ok((reloader, over_ring))
     });
-    let reloader = started.inspect_err(|_| end(target, privileged))?;
+    let (reloader, over_ring) = started.inspect_err(|_| end(target, privileged))?;
+    // While one thread waits for a visit, another must serve it; and the kernel lets go of a ring, and of the
+    // device that it uses, only with the last thread of a process.
+    let may_visit = settings.cache.is_none() && settings.threads != Some(1) && !over_ring;
     let served = Served { ends, end: end_of_mount, target: target.to_owned(), stats, privileged, reloader };
-    if let Err(e) = served.greet() {
-        end(target, privileged);
-        return Err(e);
+    let device = served.greet().inspect_err(|_| end(target, privileged))?;
+    if may_visit && let Err(e) = operations.start_refreshing(target, &device) {
+        log::info!("the kernel asks for the attributes of each file that it has read: {e}");
     }
     Ok(served)
 }
@@ -199,14 +204,16 @@ fn end(target: &Path, privileged: bool) {
 }
 
 impl Served {
-    /// Asks the mount something, so that it is known to answer, and opens its control socket.
-    fn greet(&self) -> Result<()> {
+    /// Asks the mount something, so that it is known to answer, and opens its control socket; answers its
+    /// device number, `MAJOR:MINOR`.
+    fn greet(&self) -> Result<String> {
         std::fs::metadata(&self.target)?;
         // Warms up: the kernel learns here that opens are answered without asking.
         drop(std::fs::read_dir(&self.target)?);
         let device = control::device_of(&self.target)?;
         raise_read_ahead(&device);
-        control::listen(&device, self.stats.clone())
+        control::listen(&device, self.stats.clone())?;
+        Ok(device)
     }
 
     /// Serves until the mount ends: by umount, or by a signal that asks for it.

@@ -8,11 +8,15 @@ use crate::semantics::copy_up::{Need, without_set_id};
 use crate::sys::{AsFd, OwnedFd, file_flags, read_link, reopen, set_file_flags, truncate, utimens};
 use crate::types::{Attr, Caller, FileKind, Ino, SetAttr, SetTime};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl Overlay {
     /// The attributes as shown.
     pub fn get_attr(&self, ino: Ino) -> Result<Attr> {
-        self.attr_of(&self.node(ino)?)
+        let node = self.node(ino)?;
+        // The kernel has them anew by this.
+        node.outdated.store(false, Ordering::Relaxed);
+        self.attr_of(&node)
     }
 
     pub(super) fn attr_of(&self, node: &Arc<Node>) -> Result<Attr> {

@@ -21,6 +21,7 @@ mod link;
 mod listing;
 mod lookup;
 mod node;
+mod outdated;
 mod readdir;
 mod reload;
 mod remove;
@@ -36,6 +37,7 @@ pub use create::NewObject;
 pub use data::{SeekTo, WriteHow};
 pub use error::{Error, OpenError, Result};
 pub use lookup::Entry;
+pub use outdated::{Outdated, OutdatedIn};
 pub use readdir::{DirEntry, Full};
 pub use reload::Known;
 pub use rename::RenameMode;
@@ -59,6 +61,8 @@ use table::NodeTable;
 pub struct Overlay {
     stack: Stack,
     nodes: NodeTable,
+    /// What waits for its attributes to be given to the kernel anew.
+    waiting: outdated::Waiting,
     pool: Arc<FdPool>,
     /// Held shared while the path of an upper directory is walked, and alone while a directory moves.
     renaming: RwLock<()>,
@@ -110,6 +114,7 @@ impl Overlay {
         }
         let overlay = Overlay {
             nodes: NodeTable::new(pool.clone()),
+            waiting: outdated::Waiting::default(),
             pool,
             renaming: RwLock::new(()),
             redirect_dir: settings.redirect_dir,

@@ -8,6 +8,8 @@
 //!    the other, the lower [`Ino`] first;
 //! 4. a shard of the node table.
 //!
+//! The list of what waits for its attributes ([`super::outdated`]) comes before all of these.
+//!
 //! No lock is held across a copy of data but that node's `copy_up` lock, and none across a reply.
 
 use super::listing::Listing;
@@ -33,6 +35,8 @@ pub(super) struct Node {
     pub(super) generation: AtomicU32,
     /// Held while the object is copied up; two threads must not copy it at once.
     pub(super) copy_up: Mutex<()>,
+    /// It waits for its attributes to be given to the kernel anew.
+    pub(super) outdated: AtomicBool,
     /// The rest.
     pub(super) state: RwLock<NodeState>,
 }
@@ -157,7 +161,7 @@ impl LeafBody {
 }
 
 /// What a directory has.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct DirBody {
     /// Its parts in the lowers, topmost first.
     pub(super) lowers: SmallVec<[Place; 1]>,
@@ -173,38 +177,10 @@ pub(super) struct DirBody {
     pub(super) xattr_whiteouts: bool,
     /// All its names, once they were read.
     pub(super) listing: Option<Listing>,
-    /// Files and directories read since the kernel was given the listing; [`DirBody::NOT_GIVEN`] before, and once it
-    /// was told to drop it.
-    pub(super) read_since_listed: AtomicU32,
-    /// The kernel was given its listing, and with the first time it counted as read in its parent.
-    pub(super) counted: AtomicBool,
     /// When it was read, if that matters (`timeout=`).
     pub(super) listed_at: Option<Instant>,
     /// The default ACL of its upper part, once it was read.
     pub(super) default_acl: Option<Option<Box<[u8]>>>,
-}
-
-impl DirBody {
-    /// The kernel has no listing whose attributes could be stale.
-    pub(super) const NOT_GIVEN: u32 = u32::MAX;
-}
-
-impl Default for DirBody {
-    fn default() -> Self {
-        DirBody {
-            lowers: SmallVec::new(),
-            described_by: 0,
-            redirect: None,
-            impure: false,
-            opaque: false,
-            xattr_whiteouts: false,
-            listing: None,
-            read_since_listed: AtomicU32::new(DirBody::NOT_GIVEN),
-            counted: AtomicBool::new(false),
-            listed_at: None,
-            default_acl: None,
-        }
-    }
 }
 
 impl NodeState {

@@ -5,10 +5,9 @@
 use super::Overlay;
 use super::error::{Error, Result};
 use super::lookup::Entry;
-use super::node::{DirBody, Node};
+use super::node::Node;
 use crate::types::{FileKind, FileName, Ino};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// The caller's buffer is full; the entry was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,10 +28,6 @@ pub struct DirEntry<'a> {
 
 const AFTER_DOT: u64 = 1;
 const AFTER_DOTS: u64 = 2;
-/// A listing is worth reading anew when one object in so many has been read.
-const SHARE_READ: usize = 4;
-/// And so many at least.
-const FEWEST_READ: usize = 3;
 
 impl Overlay {
     /// Gives the entries from a cookie on to `each`, until it is full.
@@ -76,7 +71,6 @@ impl Overlay {
         let state = dir.state.read();
         let body = state.dir().ok_or(Error::NotDirectory)?;
         let listing = body.listing.as_ref().ok_or(Error::NotDirectory)?;
-        body.read_since_listed.store(0, Ordering::Relaxed);
         for (row, name) in listing.rows_from(first_row(cookie)) {
             // What vanished from a layer meanwhile is not listed.
             let Some(found) = self.lookup_locked(&dir, &state, fd.as_ref(), &FileName::from(name.name))?
@@ -94,39 +88,6 @@ impl Overlay {
             }
         }
         Ok(())
-    }
-
-    /// Told that a directory is listed from its beginning: the one above it that the kernel should list anew,
-    /// since it takes the attributes of many directories in it for stale now. Each counts once, so that in
-    /// the end nothing is asked for.
-    pub fn outdated_by_listing(&self, ino: Ino) -> Option<Ino> {
-        let counted = self.nodes.get(ino)?.state.read().dir()?.counted.swap(true, Ordering::Relaxed);
-        if counted { None } else { self.outdated_listing(ino) }
-    }
-
-    /// Told that a file was read for the first time: the directory that the kernel should list anew,
-    /// since it takes the attributes of many of its files for stale now.
-    pub fn outdated_listing(&self, ino: Ino) -> Option<Ino> {
-        // On a read-only mount the kernel takes no access time for stale.
-        if self.read_only {
-            return None;
-        }
-        let parent = self.nodes.get(ino)?.state.read().links.first()?.parent.clone();
-        let state = parent.state.read();
-        let body = state.dir()?;
-        let read = body.read_since_listed.load(Ordering::Relaxed);
-        if read == DirBody::NOT_GIVEN {
-            return None;
-        }
-        // Two threads may count as one: it is a threshold. To list costs about as much as to ask for
-        // two files, and something for each of the others.
-        body.read_since_listed.store(read + 1, Ordering::Relaxed);
-        let enough = body.listing.as_ref()?.len() / SHARE_READ;
-        if (read as usize) < enough.max(FEWEST_READ) {
-            return None;
-        }
-        body.read_since_listed.store(DirBody::NOT_GIVEN, Ordering::Relaxed);
-        Some(parent.ino)
     }
 
     /// Reads the listing anew only where a reader begins: cookies count its rows.

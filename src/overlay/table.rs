@@ -14,7 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// A trim walks the heap, some milliseconds: worth it for a few MiB.
 const FORGOTTEN_BEFORE_TRIM: u64 = 16_384;
@@ -103,6 +103,7 @@ impl NodeTable {
                     refs: AtomicU64::new(1),
                     generation: AtomicU32::new(generation),
                     copy_up: Mutex::new(()),
+                    outdated: AtomicBool::new(false),
                     state: RwLock::new(state),
                 });
                 entry.insert(node.clone());

@@ -47,8 +47,6 @@ pub(super) struct Exchange<'a> {
     pub(super) payload: &'a mut [u8],
     /// How much of the payload is the request's.
     pub(super) given: usize,
-    /// A directory that the kernel is to list anew once it has the reply.
-    pub(super) outdated: Option<Ino>,
 }
 
 impl Exchange<'_> {
@@ -202,9 +200,7 @@ impl Exchange<'_> {
         let given: wire::ReadIn = self.argument()?;
         let node = self.node();
         let buffer = self.payload.get_mut(..given.size as usize).ok_or(Errno::INVAL)?;
-        let len = self.operations.read(node, given.offset, buffer)?;
-        self.outdated = self.operations.outdated_by_read(node, given.offset);
-        Ok(len)
+        self.operations.read(node, given.offset, buffer)
     }
 
     fn write(&mut self) -> Answer<usize> {
@@ -271,7 +267,6 @@ impl Exchange<'_> {
             let shown = attr.map_or_else(EntryOut::default, |attr| EntryOut::of(entry.ino, attr, remember));
             listing.add(shown.as_bytes(), entry)
         })?;
-        self.outdated = self.operations.outdated_by_listing(node, given.offset);
         Ok(listing.len)
     }
 

@@ -16,7 +16,6 @@ mod wire;
 use super::buffer::Patience;
 use super::operations::Operations;
 use crate::sys::{AsFd, BorrowedFd, Errno, FuseRing, SysError, Turn, possible_cpus, run_on_cpu};
-use crate::types::Ino;
 use exchange::{Exchange, Waiting};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -154,10 +153,6 @@ impl Thread {
                 log::debug!("memory of large requests is kept: {e}");
             }
             ring.commit(answered.commit_id)?;
-            if answered.outdated.is_some() {
-                ring.flush()?;
-                self.operations.relist(answered.outdated);
-            }
         }
         Ok(())
     }
@@ -175,24 +170,20 @@ impl Thread {
             argument: &head.argument,
             payload,
             given,
-            outdated: None,
         };
         let answer = exchange.carry_out();
-        let outdated = exchange.outdated;
         let (error, len) = match answer {
             Ok(len) => (0, len),
             Err(errno) => (-errno.raw_os_error(), 0),
         };
         head.reply(error, u32::try_from(len).unwrap_or(0));
-        Ok(Answered { commit_id: head.commit_id, outdated, payload: len.max(given) })
+        Ok(Answered { commit_id: head.commit_id, payload: len.max(given) })
     }
 }
 
 /// A request whose reply lies in the entry.
 struct Answered {
     commit_id: u64,
-    /// A directory that the kernel is to list anew once it has the reply.
-    outdated: Option<Ino>,
     /// How much of the payload is in use.
     payload: usize,
 }

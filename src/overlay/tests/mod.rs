@@ -14,4 +14,5 @@ mod dump;
 mod faults;
 mod fixture;
 mod listing;
+mod outdated;
 mod threads;
