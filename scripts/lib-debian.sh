@@ -6,7 +6,7 @@
 # change_debian installs are already downloaded in it, so that a run needs no network.
 debian_tree() {
     local suite mirror tree=${XDG_CACHE_HOME:-$target}/layerfs-debian
-    [ ! -e "$tree.complete" ] || { echo "$tree"; return; }
+    [ ! -d "$tree" ] || [ ! -e "$tree.complete" ] || { echo "$tree"; return; }
     echo "making a minimal Debian in $tree" >&2
     # shellcheck disable=SC1091
     suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
