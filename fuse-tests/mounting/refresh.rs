@@ -89,6 +89,12 @@ fn m20_a_listing_of_whole_pages_is_no_obstacle() {
 
 #[test]
 fn m20_what_is_given_anew_is_what_is_there() {
+    change_what_waits(VISITED);
+    change_what_waits(&["io_uring=0", "writeback=1"]);
+}
+
+/// Reads files and changes some before, and some after, their attributes are given anew.
+fn change_what_waits(options: &[&str]) {
     const EACH: usize = 60;
     let stack = Stack::new(2);
     files(&stack, "d", 5 * EACH);
@@ -96,7 +102,7 @@ fn m20_what_is_given_anew_is_what_is_there() {
     files(&stack, "last", 5 * 64);
     write(stack.lower(1).join("d/f0000001"), "below");
     fs::hard_link(stack.lower(0).join("d/f0000009"), stack.lower(0).join("to/linked")).unwrap();
-    let mut m = stack.mount_as(Target::Layerfs, VISITED);
+    let mut m = stack.mount_as(Target::Layerfs, options);
     for round in 0..5 {
         let these = round * EACH..(round + 1) * EACH;
         read_files(&m, "d", these.clone());
@@ -115,7 +121,7 @@ fn m20_what_is_given_anew_is_what_is_there() {
         fs::rename(m.join("elsewhere"), m.join("to")).unwrap();
     }
     let warm = look(m.path());
-    m.remount(VISITED);
+    m.remount(options);
     assert_same_text(&warm, &look(m.path()), "warm and anew");
 }
 
