@@ -26,8 +26,9 @@ use std::time::Duration;
 
 /// So many objects are worth a visit: about 10 us each then, where a request for one takes 30.
 const ENOUGH: usize = 64;
-/// How long a reply waits for a visit. One takes less than a millisecond where nothing is in its way.
-const PATIENCE: Duration = Duration::from_millis(20);
+/// How long a reply waits for a visit. One takes about a millisecond where nothing is in its way, and more on a
+/// machine that is busy; two copies of large files may keep all other threads for long.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// After so many visits in a row that were late, or gave nothing, there are no more.
 const IN_VAIN_AT_MOST: u32 = 8;
 /// Where our own listings begin: no directory has as many entries.
