@@ -153,7 +153,7 @@ impl Visitor {
         let mut buffer = Vec::with_capacity(PART_LEN);
         let mut in_vain = 0;
         for Visit { todo, done } in wishes {
-            let visited = self.visit(&todo, &mut buffer);
+            let visited = self.visit(todo, &mut buffer);
             *self.shared.current.lock() = None;
             self.shared.busy.store(false, Ordering::Release);
             let Ok(given) = visited else { return };
@@ -167,13 +167,13 @@ impl Visitor {
     }
 
     /// Answers of how many objects the attributes were given. Others moved, or are where we may not look.
-    fn visit(&self, todo: &Outdated, buffer: &mut Vec<u8>) -> std::result::Result<usize, SysError> {
+    fn visit(&self, todo: Outdated, buffer: &mut Vec<u8>) -> std::result::Result<usize, SysError> {
         let root = root_of_mount(&self.target, &self.device)?;
         let mut given = 0;
-        for of in &todo.listed {
-            let visited = Arc::new(Visited { of: of.clone(), done: AtomicUsize::new(0) });
+        for of in todo.listed {
+            let visited = Arc::new(Visited { of, done: AtomicUsize::new(0) });
             *self.shared.current.lock() = Some(visited.clone());
-            if let Ok(directory) = directory_of_mount(root.as_fd(), &of.path) {
+            if let Ok(directory) = directory_of_mount(root.as_fd(), &visited.of.path) {
                 list(directory.as_fd(), &visited, buffer);
             }
             given += visited.done.load(Ordering::Acquire);

@@ -41,7 +41,7 @@ pub struct Outdated {
 }
 
 /// Objects of one directory whose attributes the kernel takes for stale.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct OutdatedIn {
     /// The directory.
     pub directory: Ino,
