@@ -4,7 +4,7 @@
 //! 1. *No notice does that, but a listing does.* So the mount is visited: directories of it are listed from
 //!    an offset that only we use, and the reply has just the entries that are wanted.
 //! 2. *Who visits a mount keeps it busy.* So it happens while another's request waits for its reply, which
-//!    keeps it busy too: an umount never fails for it.
+//!    keeps it busy too: an umount does not fail for it.
 //! 3. *A visitor waits for serving threads.* So it is a thread of its own, and a serving thread waits for it
 //!    only so long: a directory may be locked by who waits for that reply.
 //! 4. *A process that dies must let go of the device* although its visitor waits for an answer: the
@@ -24,7 +24,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-/// So many objects are worth a visit: about 10 us each then, where a request for one takes 30.
+/// So many objects are worth a visit: a few microseconds each then, where a request for one takes 30.
 const ENOUGH: usize = 64;
 /// How long a reply waits for a visit. One takes about a millisecond where nothing is in its way, and more on a
 /// machine that is busy; two copies of large files may keep all other threads for long.

@@ -54,7 +54,8 @@ pub fn mount_and_serve(
     target: &Path,
     settings: &Settings,
 ) -> Result<Served> {
-    let (device, privileged) = mount(device, source, target, settings, overlay.is_read_only())?;
+    let read_only = overlay.is_read_only();
+    let (device, privileged) = mount(device, source, target, settings, read_only)?;
     let stats = Arc::new(Stats::default());
     let (seeks, waiting) = seeks::queue();
     let absent = Arc::new(AbsentNames::default());
@@ -93,9 +94,9 @@ pub fn mount_and_serve(
         Ok((reloader, over_ring))
     });
     let (reloader, over_ring) = started.inspect_err(|_| end(target, privileged))?;
-    // While one thread waits for a visit, another must serve it; and the kernel lets go of a ring, and of the
-    // device that it uses, only with the last thread of a process.
-    let may_visit = settings.cache.is_none() && settings.threads != Some(1) && !over_ring;
+    // On a read-only filesystem nothing goes stale. While one thread waits for a visit, another must serve it; and
+    // the kernel lets go of a ring, and of the device that it uses, only with the last thread of a process.
+    let may_visit = !read_only && settings.cache.is_none() && settings.threads != Some(1) && !over_ring;
     let served = Served { ends, end: end_of_mount, target: target.to_owned(), stats, privileged, reloader };
     let device = served.greet().inspect_err(|_| end(target, privileged))?;
     if may_visit && let Err(e) = operations.start_refreshing(target, &device) {

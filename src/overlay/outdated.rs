@@ -54,8 +54,8 @@ pub struct OutdatedIn {
 impl Overlay {
     /// Told that the kernel will take an object's attributes for stale.
     pub fn note_outdated(&self, ino: Ino) {
-        // On a read-only mount it does not; and the root is in no directory.
-        if self.read_only || ino == Ino::ROOT {
+        // The root is in no directory.
+        if ino == Ino::ROOT {
             return;
         }
         let Some(node) = self.nodes.get(ino) else { return };
@@ -107,11 +107,14 @@ impl Overlay {
             let Some(found) = self.nodes.find(*ino) else { continue };
             let node = found.node().clone();
             node.outdated.store(false, Ordering::Relaxed);
-            let links = node.state.read().links.clone();
-            let link = links.into_iter().find(|link| link.parent.ino == of.directory);
+            let name = {
+                let state = node.state.read();
+                let link = state.links.iter().find(|link| link.parent.ino == of.directory);
+                link.map(|link| link.name.clone())
+            };
             // It moved, or was removed; what else is wrong with it is answered when it is asked for.
-            let (Some(link), Ok(attr)) = (link, self.attr_of(&node)) else { continue };
-            if each(&link.name, at + 1, Entry { ino: *ino, attr, node: found }) == Err(Full) {
+            let (Some(name), Ok(attr)) = (name, self.attr_of(&node)) else { continue };
+            if each(&name, at + 1, Entry { ino: *ino, attr, node: found }) == Err(Full) {
                 node.outdated.store(true, Ordering::Relaxed);
                 return at;
             }
