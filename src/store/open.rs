@@ -79,10 +79,10 @@ fn prepare(paths: &Paths) -> Result<()> {
     {
         return Ok(());
     }
-    if !layerfs.is_dir() {
-        check_foreign(paths)?;
+    if !is_empty(paths.root())? && !layerfs.is_dir() {
+        check_layout(paths)?;
     }
-    // `layerfs` comes first: what a death leaves half made is known by it.
+    // `layerfs` comes first: what a death leaves half made, or another command is making now, is known by it.
     Dir::create(&paths.tmp())?;
     for path in [paths.indexes(), paths.mounts(), paths.blobs()] {
         Dir::create(&path)?;
@@ -103,15 +103,12 @@ fn prepare(paths: &Paths) -> Result<()> {
     check_layout(paths)
 }
 
-/// A directory that is not ours must be empty or an image layout.
-fn check_foreign(paths: &Paths) -> Result<()> {
-    match std::fs::read_dir(paths.root()) {
-        Ok(mut inside) => match inside.next() {
-            None => Ok(()),
-            Some(_) => check_layout(paths),
-        },
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(StoreError::io("read", paths.root())(e)),
+/// Whether nothing is there, or a directory without content.
+fn is_empty(root: &Path) -> Result<bool> {
+    match std::fs::read_dir(root) {
+        Ok(mut inside) => Ok(inside.next().is_none()),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(true),
+        Err(e) => Err(StoreError::io("read", root)(e)),
     }
 }
 
@@ -177,6 +174,24 @@ mod tests {
         Store::open(dir.path()).unwrap();
         assert!(dir.path().join("oci-layout").exists());
         assert_eq!(std::fs::read_dir(dir.path().join("layerfs/tmp")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn commands_that_make_a_root_at_once_all_open_it() {
+        for _ in 0..200 {
+            let dir = tempfile::tempdir().unwrap();
+            let start = std::sync::Barrier::new(6);
+            std::thread::scope(|scope| {
+                let open = || {
+                    start.wait();
+                    Store::open(dir.path()).map(|_| ())
+                };
+                let opened: Vec<_> = (0..6).map(|_| scope.spawn(open)).collect();
+                for result in opened {
+                    result.join().unwrap().unwrap();
+                }
+            });
+        }
     }
 
     #[test]
