@@ -2,10 +2,12 @@
 //! same work gives the same tree as on a plain directory.
 
 use super::*;
+use rustix::fs::{Advice, fadvise};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::num::NonZeroU64;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::process::Command;
 
 /// A filesystem at `BASE/fs`, unmounted on drop: make it before the mount that uses it.
@@ -275,6 +277,42 @@ fn f7_much_data_is_not_kept_in_memory_twice() {
         assert!(fs::read(upper.join(name)).unwrap() == wanted, "{name} in the upper");
         assert!(fs::read(m.join(name)).unwrap() == wanted, "{name} in the mount");
     }
+}
+
+/// Whatever part of it is in memory when the mount, which knows nothing of it yet, reads it.
+#[test]
+fn f8_large_reads_of_a_lower_answer_its_bytes_cached_or_not() {
+    const HOLE: std::ops::Range<usize> = 1 << 20..5 << 18;
+    let stack = stack();
+    let mut data: Vec<u8> = (0..(4 << 20) + 4321).map(|at| (at / 4096) as u8 ^ at as u8).collect();
+    data[HOLE].fill(0);
+    let lower = stack.lower(0).join("big");
+    let file = fs::File::create(&lower).unwrap();
+    file.write_all_at(&data[..HOLE.start], 0).unwrap();
+    file.write_all_at(&data[HOLE.end..], HOLE.end as u64).unwrap();
+    file.sync_all().unwrap();
+    let mut m = stack.mount(&[]);
+    for uncached in [0..0, 0..data.len(), 2 << 20..(2 << 20) + 4096, 0..3 << 20] {
+        assert!(fs::read(&lower).unwrap() == data);
+        if let Some(len) = NonZeroU64::new(uncached.len() as u64) {
+            fadvise(&file, uncached.start as u64, Some(len), Advice::DontNeed).unwrap();
+        }
+        m.remount(&[]);
+        assert!(fs::read(m.join("big")).unwrap() == data, "all but {uncached:?} cached");
+        m.remount(&[]);
+        let open = fs::File::open(m.join("big")).unwrap();
+        for (at, len) in [(3 << 20, 1 << 20), (777, 300_000), ((4 << 20) - 5, 4326), (0, data.len())] {
+            let mut part = vec![1; len];
+            open.read_exact_at(&mut part, at as u64).unwrap();
+            assert!(part == data[at..at + len], "{len} at {at}, all but {uncached:?} cached");
+        }
+    }
+    m.remount(&[]);
+    let open = fs::OpenOptions::new().read(true).write(true).open(m.join("big")).unwrap();
+    open.write_all_at(b"changed", 2 << 20).unwrap();
+    data[2 << 20..(2 << 20) + 7].copy_from_slice(b"changed");
+    assert!(fs::read(m.join("big")).unwrap() == data, "after a copy-up");
+    m.assert_upper_content("big", &data);
 }
 
 /// The inode flags as lsattr shows them.

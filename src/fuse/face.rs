@@ -186,6 +186,9 @@ impl Filesystem for Face {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        if let Some(range) = self.operations.read_cached(Ino(ino.0), offset, size as usize) {
+            return reply.data(range.bytes());
+        }
         with_buffer(size as usize, |buffer| match self.operations.read(Ino(ino.0), offset, buffer) {
             Ok(len) => reply.data(&buffer[..len]),
             Err(e) => reply.error(refusal(e)),

@@ -10,7 +10,7 @@ use super::seeks::{Seek, SeekReply, Seeks};
 use super::stats::{Op, Stats};
 use crate::config::Settings;
 use crate::overlay::{DirEntry, Entry, Error, Full, NewObject, Overlay, SeekTo, WriteHow};
-use crate::sys::Errno;
+use crate::sys::{CachedRange, Errno};
 use crate::types::{Attr, Caller, DeviceNumber, FsStats, Ino, SetAttr};
 use std::path::Path;
 use std::sync::Arc;
@@ -31,6 +31,9 @@ const FSXATTR_LEN: usize = 28;
 // The flags of a WRITE.
 const FUSE_WRITE_CACHE: u32 = 1 << 0;
 const FUSE_WRITE_KILL_SUIDGID: u32 = 1 << 2;
+
+/// From so many bytes on a read is worth mapping what is cached: it saves a copy, and costs four system calls more.
+const WORTH_MAPPING: usize = 128 << 10;
 
 /// A value, or what is answered instead.
 pub(super) type Answer<T> = Result<T, Errno>;
@@ -186,12 +189,28 @@ impl Operations {
     pub(super) fn read(&self, ino: Ino, offset: u64, buffer: &mut [u8]) -> Answer<usize> {
         self.stats.count(Op::Read);
         let read = self.overlay.read(ino, offset, buffer).map_err(|e| errno("read", ino, e))?;
+        self.after_read(ino, offset);
+        Ok(read)
+    }
+
+    /// The same bytes where they are in the page cache; `None` if they are to be read.
+    pub(super) fn read_cached(&self, ino: Ino, offset: u64, len: usize) -> Option<CachedRange> {
+        if len < WORTH_MAPPING {
+            return None;
+        }
+        // An error is found by reading too.
+        let range = self.overlay.read_cached(ino, offset, len).ok().flatten()?;
+        self.stats.count(Op::Read);
+        self.after_read(ino, offset);
+        Some(range)
+    }
+
+    fn after_read(&self, ino: Ino, offset: u64) {
         // Nothing of a directory is locked: its reader waits for pages.
         if offset == 0 {
             self.refresher.refresh(&self.overlay, None);
         }
         self.refresher.note(&self.overlay, ino);
-        Ok(read)
     }
 
     /// Answers how much was written: all.

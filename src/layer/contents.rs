@@ -1,8 +1,8 @@
 //! The data of one file of a layer, wherever the layer keeps it.
 
 use crate::sys::{
-    AsFd, BorrowedFd, Errno, OwnedFd, Ref, Result, SysError, Whence, WriteBack, copy_range_all, copy_sparse,
-    read_at, seek, stat, sync_data, truncate,
+    AsFd, BorrowedFd, CachedRange, Errno, OwnedFd, Ref, Result, SysError, Whence, WriteBack, copy_range_all,
+    copy_sparse, read_at, seek, stat, sync_data, truncate,
 };
 use std::sync::Arc;
 
@@ -43,6 +43,14 @@ impl Contents {
         match self {
             Contents::File(fd) => read_at(fd.as_fd(), buf, offset),
             Contents::Ranges(ranges) => ranges.read_at(buf, offset),
+        }
+    }
+
+    /// The same bytes where they are in the page cache, if all are and the file has so many.
+    pub fn cached_at(&self, offset: u64, len: usize) -> Result<Option<CachedRange>> {
+        match self {
+            Contents::File(fd) => CachedRange::of(fd.as_fd(), offset, len),
+            Contents::Ranges(ranges) => ranges.cached_at(offset, len),
         }
     }
 
@@ -106,6 +114,16 @@ impl Ranges {
         Ok(want)
     }
 
+    /// Only what lies in one extent.
+    fn cached_at(&self, offset: u64, len: usize) -> Result<Option<CachedRange>> {
+        match self.extents.get(self.first_after(offset)) {
+            Some(extent) if extent.at <= offset && offset + len as u64 <= extent.at + extent.len => {
+                CachedRange::of(self.file.as_fd(), extent.stored + (offset - extent.at), len)
+            }
+            _ => Ok(None),
+        }
+    }
+
     fn seek(&self, offset: u64, whence: Whence) -> Result<u64> {
         if offset >= self.size {
             return Err(SysError { call: "lseek", errno: Errno::NXIO });
@@ -147,11 +165,13 @@ fn in_buf(at: u64, offset: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{MemfdFlags, memfd_create};
+    use std::fs::File;
     use std::io::{Read, Write};
 
     /// `..AAAA..BB..`: two extents in a file of 12 bytes, stored the other way round.
     fn sparse() -> Contents {
-        let mut file = tempfile::tempfile().unwrap();
+        let mut file = File::from(memfd_create("stored", MemfdFlags::CLOEXEC).unwrap());
         file.write_all(b"..BB....AAAA").unwrap();
         let extents = [Extent { at: 2, len: 4, stored: 8 }, Extent { at: 8, len: 2, stored: 2 }];
         Contents::Ranges(Ranges { file: Arc::new(file.into()), size: 12, extents: extents.into() })
@@ -168,6 +188,20 @@ mod tests {
                 let from = SHOWN.len().min(offset as usize);
                 let expected = &SHOWN[from..SHOWN.len().min(from + len)];
                 assert_eq!(&buf[..got], expected, "{len} at {offset}");
+            }
+        }
+    }
+
+    #[test]
+    fn f8_ranges_are_in_the_page_cache_where_one_extent_has_them() {
+        for (offset, len) in (0..13u64).flat_map(|offset| (1..13usize).map(move |len| (offset, len))) {
+            let within = [2..6, 8..10]
+                .iter()
+                .any(|extent| extent.start <= offset && offset + len as u64 <= extent.end);
+            let cached = sparse().cached_at(offset, len).unwrap();
+            assert_eq!(cached.is_some(), within, "{len} at {offset}");
+            if let Some(range) = cached {
+                assert_eq!(range.bytes(), &SHOWN[offset as usize..][..len], "{len} at {offset}");
             }
         }
     }

@@ -8,8 +8,8 @@ use super::node::{Node, Place};
 use crate::layer::{Contents, FdKey, NewOwners};
 use crate::semantics::copy_up::{Need, without_set_id};
 use crate::sys::{
-    AsFd, BorrowedFd, Errno, OwnedFd, Ref, Whence, copy_range, fallocate, open_at, reopen, stat, sync_data,
-    sync_file, utimens, write_at, write_uncached,
+    AsFd, BorrowedFd, CachedRange, Errno, OwnedFd, Ref, Whence, copy_range, fallocate, open_at, reopen, stat,
+    sync_data, sync_file, utimens, write_at, write_uncached,
 };
 use crate::types::{FileKind, Ino, SetTime};
 use std::sync::Arc;
@@ -41,6 +41,16 @@ impl Overlay {
     pub fn read(&self, ino: Ino, offset: u64, buf: &mut [u8]) -> Result<usize> {
         let node = self.file(ino)?;
         Ok(self.readable_data(&node)?.read_at(buf, offset)?)
+    }
+
+    /// The same for data of a lower that is in the page cache, which need not be copied: `None` for all else, for
+    /// parts of which that is not known, and at the end of the file.
+    pub fn read_cached(&self, ino: Ino, offset: u64, len: usize) -> Result<Option<CachedRange>> {
+        let node = self.file(ino)?;
+        match self.lower_data(&node)? {
+            Some(place) => Ok(self.lower_contents(node.ino, &place)?.cached_at(offset, len)?),
+            None => Ok(None),
+        }
     }
 
     /// Writes all of `data`.
@@ -81,19 +91,19 @@ impl Overlay {
         })
     }
 
+    /// Where the data of a regular file is, if that is a lower.
+    fn lower_data(&self, node: &Node) -> Result<Option<Place>> {
+        let state = node.state.read();
+        match state.is_whole_in_upper() {
+            true => Ok(None),
+            false if state.leaf().is_some_and(|leaf| leaf.rare().data_missing) => Err(Error::DataMissing),
+            false => state.lower_data().cloned().map(Some).ok_or(Error::DataMissing),
+        }
+    }
+
     /// The data of a regular file, wherever it is now.
     pub(super) fn readable_data(&self, node: &Arc<Node>) -> Result<Contents> {
-        let lower = {
-            let state = node.state.read();
-            match state.is_whole_in_upper() {
-                true => None,
-                false if state.leaf().is_some_and(|leaf| leaf.rare().data_missing) => {
-                    return Err(Error::DataMissing);
-                }
-                false => Some(state.lower_data().cloned().ok_or(Error::DataMissing)?),
-            }
-        };
-        match lower {
+        match self.lower_data(node)? {
             Some(place) => self.lower_contents(node.ino, &place),
             None => match self.upper_data(node) {
                 // It may be read but not written: immutable, or on a filesystem that is read-only now.

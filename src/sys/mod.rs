@@ -55,7 +55,7 @@ pub use file::{
     sync_filesystem, truncate, write_at,
 };
 pub use handle::{Handle, filesystem_uuid, handle_of};
-pub use map::FileMap;
+pub use map::{CachedRange, FileMap};
 pub use mount::{
     FuseMount, FuseNotice, MountFlags, fuse_device, fuse_notify, mount_fuse, mount_with_fusermount,
     private_view, remount, unmount, unmount_detached, unmount_with_fusermount,

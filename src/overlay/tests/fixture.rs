@@ -2,7 +2,7 @@
 
 use super::super::Overlay;
 use crate::config::{Lower, Settings, UpperDirs};
-use crate::types::WhiteoutForm;
+use crate::types::{Ino, WhiteoutForm};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
@@ -85,6 +85,16 @@ fn temporary() -> TempDir {
         return dir;
     }
     tempfile::tempdir().unwrap()
+}
+
+/// The number of what is at a path; the kernel knows it from now on.
+pub(super) fn known(overlay: &Overlay, path: &str) -> Ino {
+    path.split('/').fold(Ino::ROOT, |dir, name| {
+        let found = overlay.lookup(dir, name.as_bytes()).unwrap().unwrap();
+        let ino = found.ino;
+        found.node.into_kernel();
+        ino
+    })
 }
 
 /// Gives everything below a directory old times, each its own.

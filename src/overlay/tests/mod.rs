@@ -9,6 +9,7 @@
 //!
 //! Deliberately elsewhere: what operations do when nothing fails (`fuse-tests`).
 
+mod cached;
 mod cases;
 mod dump;
 mod faults;

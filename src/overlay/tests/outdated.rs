@@ -1,22 +1,12 @@
 //! What waits for its attributes to be given to the kernel anew, and how it is given.
 
 use super::super::{Full, Outdated, Overlay, RenameMode};
-use super::fixture::{Lowers, World};
+use super::fixture::{Lowers, World, known};
 use crate::types::Ino;
 use std::path::{Path, PathBuf};
 
-/// The number of what is at a path; the kernel knows it from now on.
-fn at(overlay: &Overlay, path: &str) -> Ino {
-    path.split('/').fold(Ino::ROOT, |dir, name| {
-        let found = overlay.lookup(dir, name.as_bytes()).unwrap().unwrap();
-        let ino = found.ino;
-        found.node.into_kernel();
-        ino
-    })
-}
-
 fn note(overlay: &Overlay, paths: &[&str]) -> Vec<Ino> {
-    let inos: Vec<Ino> = paths.iter().map(|path| at(overlay, path)).collect();
+    let inos: Vec<Ino> = paths.iter().map(|path| known(overlay, path)).collect();
     inos.iter().for_each(|ino| overlay.note_outdated(*ino));
     inos
 }
@@ -65,7 +55,7 @@ fn m20_what_is_in_a_directory_that_is_being_listed_goes_on_waiting() {
     let world = World::new(&lowers);
     let overlay = world.open();
     note(&overlay, &["low/dir/a", "low/dir/b", "low/file", "low/link"]);
-    let dir = Some(at(&overlay, "low/dir"));
+    let dir = Some(known(&overlay, "low/dir"));
     // Those that must not be taken do not count.
     assert!(overlay.take_outdated(3, dir).is_none());
     assert_eq!(waiting(&overlay), 4);
@@ -114,7 +104,7 @@ fn m20_what_moved_or_was_removed_meanwhile_is_not_given() {
     let world = World::new(&lowers);
     let overlay = world.open();
     let inos = note(&overlay, &["low/dir/a", "low/dir/b", "low/dir/c", "low/other/x", "low/file"]);
-    let (low, dir) = (at(&overlay, "low"), at(&overlay, "low/dir"));
+    let (low, dir) = (known(&overlay, "low"), known(&overlay, "low/dir"));
     overlay.unlink(low, b"file").unwrap();
     let taken = take(&overlay);
     assert_eq!(summary(&taken), (vec![(Path::new("./low/dir"), 3)], vec![Path::new("./low/other/x")]));
@@ -158,7 +148,7 @@ fn m20_a_few_in_a_huge_directory_are_not_worth_it() {
     std::fs::create_dir(&huge).unwrap();
     (0..2500).for_each(|n| std::fs::write(huge.join(format!("f{n}")), "").unwrap());
     let overlay = world.open();
-    overlay.read_dir(at(&overlay, "huge"), 0, |_| Ok(())).unwrap();
+    overlay.read_dir(known(&overlay, "huge"), 0, |_| Ok(())).unwrap();
     note(&overlay, &["huge/f1", "huge/f2"]);
     assert_eq!(summary(&take(&overlay)), (vec![], vec![]));
     note(&overlay, &["huge/f3", "huge/f4", "huge/f5"]);
