@@ -33,3 +33,9 @@ drop_caches() {
         echo done > "$1/dropped"
     done
 }
+
+# Prints the path of the server that does nothing, built.
+floor_program() {
+    (cd "$repo" && cargo build --quiet --release --locked --example floor >&2)
+    echo "$repo/target/release/examples/floor"
+}

@@ -8,17 +8,21 @@ from lower import LOWER, SCRATCH
 
 ENV = os.environ
 IN_NAMESPACE = pathlib.Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"]
-PROGRAMS = {"fo1": "fuse-overlayfs", "fo2": ENV["FO2"], "layerfs": ENV["LAYERFS"]}
+PROGRAMS = {"fo1": "fuse-overlayfs", "fo2": ENV["FO2"], "layerfs": ENV["LAYERFS"], "floor": ENV.get("FLOOR")}
+# What a server can do that keeps nothing.
+FLOOR_ROWS = {"small_first", "open_close", "stat_missing", "big_read_first", "big_read_again", "random_read",
+              "big_write", "random_write", "remove_big"}
 
 
 class Contender:
-    """One of native, kernel, fo1, fo2, layerfs; `layerfs:OPTIONS` adds mount options."""
+    """One of native, kernel, fo1, fo2, layerfs, floor; `layerfs:OPTIONS` adds mount options."""
 
     def __init__(self, name):
         self.name, _, self.options = name.partition(":")
         self.title = name
         self.dir = SCRATCH / f"at-{self.name}"
         self.mount_point = self.dir / "merged"
+        self.server = None
         if self.name not in ("native", "kernel", *PROGRAMS):
             raise SystemExit(f"bench: unknown contender '{name}'")
 
@@ -40,12 +44,30 @@ class Contender:
                 options += ",userxattr"
             subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, self.mount_point],
                            check=True)
+        elif self.name == "floor":
+            self.server = subprocess.Popen([PROGRAMS["floor"], self.mount_point])
+            self.wait()
+            self.raise_read_ahead()
         else:
             subprocess.run([PROGRAMS[self.name], "-o", options, self.mount_point], check=True,
                            timeout=60, stdout=subprocess.DEVNULL)
-            while not (self.mount_point / "big").exists():
-                time.sleep(0.001)
+            self.wait()
         return time.perf_counter() - started
+
+    def wait(self):
+        """Until the mount answers."""
+        while not (self.mount_point / "big").exists():
+            time.sleep(0.001)
+
+    def raise_read_ahead(self):
+        """As layerfs does it for itself."""
+        device = os.stat(self.mount_point).st_dev
+        place = f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb"
+        pathlib.Path(place).write_text("1024")
+
+    def takes_part(self, row):
+        """Whether it can do this workload."""
+        return self.name != "floor" or row in FLOOR_ROWS
 
     def backing(self):
         """The tree that this contender reads in the end."""
@@ -58,6 +80,8 @@ class Contender:
             if subprocess.run(["umount", self.mount_point]).returncode and (tries := tries + 1) > 50:
                 raise SystemExit(f"bench: {self.mount_point} cannot be unmounted")
             time.sleep(0.1 if tries else 0)
+        if self.server:
+            self.server.wait()
         while self.pid():
             time.sleep(0.02)
         shutil.rmtree(self.dir)
