@@ -102,15 +102,18 @@ impl Overlay {
         };
         match plan {
             CopyUpPlan::Data(len) if len > 0 => self.copy_data(&staged, data, len, len == attr.size)?,
-            CopyUpPlan::Metacopy => {
-                truncate(staged.open()?.as_fd(), attr.size)?;
-                upper.mark(staged.object(), Mark::Metacopy, b"")?;
-            }
+            CopyUpPlan::Metacopy => truncate(staged.open()?.as_fd(), attr.size)?,
             CopyUpPlan::Data(_) | CopyUpPlan::Node => {}
         }
         let (real, made) = stat(staged.object())?;
         let recorded = self.copy_attributes(&staged, &made, place, lower)?;
-        Ok(Copied { staged, real, metacopy: plan == CopyUpPlan::Metacopy, recorded })
+        let metacopy = plan == CopyUpPlan::Metacopy;
+        if metacopy {
+            // After the origin, since ext4's inodes of 256 bytes have room for one of both. What has none takes a
+            // block, which a thousand files share if its content is the same: this mark's is, an origin's is not.
+            upper.mark(staged.object(), Mark::Metacopy, b"")?;
+        }
+        Ok(Copied { staged, real, metacopy, recorded })
     }
 
     /// Stages a device that a layer keeps as an empty file: as a real one where that can be made, and
