@@ -5,6 +5,7 @@
 use super::error::{Result, call, check};
 use super::object::Ref;
 use rustix::fd::AsRawFd;
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,19 +38,25 @@ pub enum XattrSet {
 }
 
 /// Tries the `*at` form, and where the kernel lacks it or the object is a nameless leaf the path form:
-/// the `*at` form refuses `O_PATH` descriptors without a name.
+/// without a name the `*at` form takes open files, but of `O_PATH` descriptors only those of directories, as `.`.
 fn either<T>(
     object: Ref<'_>,
-    at: impl FnOnce(libc::c_int, &CStr, libc::c_uint) -> rustix::io::Result<T>,
+    mut at: impl FnMut(libc::c_int, &CStr, libc::c_uint) -> rustix::io::Result<T>,
     by_path: impl FnOnce(&CStr) -> rustix::io::Result<T>,
 ) -> rustix::io::Result<T> {
     if !NO_XATTRAT.load(Ordering::Relaxed) {
-        let place = object.at();
-        let name = match object {
-            Ref::At(_, name) => CString::new(name).map_err(|_| Errno::INVAL)?,
-            Ref::Fd(_) => c".".to_owned(),
+        let no_follow = AtFlags::SYMLINK_NOFOLLOW.bits();
+        let done = match object {
+            Ref::At(dir, name) => {
+                let name = CString::new(name).map_err(|_| Errno::INVAL)?;
+                at(dir.as_raw_fd(), &name, no_follow)
+            }
+            Ref::Fd(fd) => match at(fd.as_raw_fd(), c"", AtFlags::EMPTY_PATH.bits()) {
+                Err(Errno::BADF) => at(fd.as_raw_fd(), c".", no_follow),
+                done => done,
+            },
         };
-        match at(place.dir.as_raw_fd(), &name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW.bits()) {
+        match done {
             Err(Errno::NOSYS) => NO_XATTRAT.store(true, Ordering::Relaxed),
             Err(Errno::NOTDIR) if matches!(object, Ref::Fd(_)) => {}
             done => return done,
@@ -232,4 +239,33 @@ pub fn remove_xattr(object: Ref<'_>, name: &[u8]) -> Result<()> {
         )
         .map(drop)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fd::{AsFd, OwnedFd};
+    use rustix::fs::{Mode, OFlags, open};
+
+    #[test]
+    fn xattrs_are_set_and_read_by_each_kind_of_reference() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        let open = |name: &str, flags| open(dir.path().join(name), flags, Mode::empty()).unwrap();
+        let opened: [OwnedFd; 4] = [
+            open(".", OFlags::PATH),
+            open(".", OFlags::RDONLY),
+            open("file", OFlags::PATH),
+            open("file", OFlags::RDWR),
+        ];
+        let named = [Ref::At(opened[0].as_fd(), b"file"), Ref::At(opened[1].as_fd(), b"file")];
+        let all = opened.iter().map(|fd| Ref::Fd(fd.as_fd())).chain(named);
+        for (number, object) in all.enumerate() {
+            set_xattr(object, b"user.x", &[number as u8], XattrSet::Create).unwrap();
+            assert_eq!(list_xattrs(object).unwrap(), b"user.x\0", "{object:?}");
+            assert_eq!(get_xattr(object, b"user.x").unwrap(), Some(vec![number as u8]), "{object:?}");
+            remove_xattr(object, b"user.x").unwrap();
+            assert_eq!(get_xattr(object, b"user.x").unwrap(), None, "{object:?}");
+        }
+    }
 }
