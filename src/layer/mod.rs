@@ -33,7 +33,7 @@ pub use origin::Origin;
 pub use owners::NewOwners;
 pub use pool::{FdKey, FdPool};
 pub use probe::Features;
-pub use staged::Staged;
+pub use staged::{Staged, StagedCopy};
 pub use upper::{Upper, UpperError, UpperUse};
 
 use crate::semantics::owners::OwnerXattr;

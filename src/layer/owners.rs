@@ -6,10 +6,12 @@
 //!    can be set in the inode is set.
 
 use super::marks::{Reading, find, owners_of};
-use super::{Finding, Staged, Upper, UpperError};
+use super::{Finding, Staged, StagedCopy, Upper, UpperError};
 use crate::semantics::copy_up::without_set_id;
 use crate::semantics::owners::{OwnerXattr, Owners};
-use crate::sys::{Errno, Ref, Result, SysError, XattrSet, chmod, chown, remove_xattr, set_xattr, stat};
+use crate::sys::{
+    Errno, Ref, Result, SysError, XattrSet, chmod, chown, open_tmpfile, remove_xattr, set_xattr, stat,
+};
 use crate::types::{Attr, DeviceNumber, FileKind, RealId};
 
 /// Added to the mode of the backing object, so that whoever serves the mount can use it.
@@ -99,6 +101,16 @@ impl Upper {
         match self.stage_node(kind, mode, rdev) {
             Err(e) if refused(&e) => stand_in(),
             staged => staged,
+        }
+    }
+
+    /// Stages a copy of such an object.
+    pub fn stage_copy(&self, kind: FileKind, mode: u32, rdev: DeviceNumber) -> Result<StagedCopy<'_>> {
+        match kind {
+            FileKind::Regular if self.features().nameless => {
+                open_tmpfile(self.work(), mode).map(StagedCopy::Nameless)
+            }
+            _ => self.stage_object(kind, mode, rdev).map(StagedCopy::Named),
         }
     }
 

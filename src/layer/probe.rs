@@ -6,8 +6,8 @@ use super::upper::Upper;
 use crate::semantics::change::Means;
 use crate::semantics::names::{Mark, MarkSpace};
 use crate::sys::{
-    AsFd, Errno, Ref, RenameHow, Result, get_xattr, make_device, open_dir_path, remove_xattr, rename, stat,
-    unlink,
+    AsFd, Errno, Ref, RenameHow, Result, get_xattr, make_device, open_dir_path, open_tmpfile, remove_xattr,
+    rename, stat, unlink,
 };
 use crate::types::{DeviceNumber, FileKind, WhiteoutForm};
 
@@ -33,6 +33,8 @@ pub struct Features {
     pub rename_whiteout: bool,
     /// Files can have several names.
     pub links: bool,
+    /// Files can be made without a name (O_TMPFILE), and be given one.
+    pub nameless: bool,
     /// It has POSIX ACLs.
     pub acls: bool,
 }
@@ -48,6 +50,7 @@ impl Features {
         no_replace: false,
         rename_whiteout: false,
         links: false,
+        nameless: false,
         acls: false,
     };
 
@@ -101,7 +104,9 @@ pub(super) fn probe(upper: &Upper, only_user: bool, form: Option<WhiteoutForm>) 
         answer => answer.map(|_| true)?,
     };
     let exchange = can_exchange(upper, &directory).is_ok();
-    let object = upper.stage_node(FileKind::Regular, 0o600, DeviceNumber::default())?;
+    let named = stage_nameless(upper);
+    let nameless = named.is_ok();
+    let object = named.or_else(|_| upper.stage_node(FileKind::Regular, 0o600, DeviceNumber::default()))?;
     Ok(Features {
         marks,
         whiteouts,
@@ -110,6 +115,7 @@ pub(super) fn probe(upper: &Upper, only_user: bool, form: Option<WhiteoutForm>) 
         exchange,
         no_replace: can_keep_others(upper, &object).is_ok(),
         links: can_link(upper, &object, exchange.then_some(&directory)).is_ok(),
+        nameless,
         // The last: the object's name is the whiteout's after it.
         rename_whiteout: devices && can_leave_whiteout(upper, &object).is_ok(),
         acls,
@@ -131,6 +137,12 @@ fn mark_space(directory: Ref<'_>, only_user: bool) -> Result<Option<MarkSpace>> 
         }
     }
     Ok(None)
+}
+
+/// A file that was made without a name.
+fn stage_nameless(upper: &Upper) -> Result<Staged<'_>> {
+    let file = open_tmpfile(upper.work(), 0o600)?;
+    upper.stage_link(Ref::Fd(file.as_fd()))
 }
 
 /// A union below takes a device 0:0 and then shows nothing of it.

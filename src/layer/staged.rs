@@ -1,7 +1,9 @@
 //! A half-made object in workdir: published by one atomic step, or removed on drop.
 
 use super::Upper;
-use crate::sys::{AsFd, BorrowedFd, OwnedFd, Ref, RenameHow, Result, open_at, open_dir_path, rename};
+use crate::sys::{
+    AsFd, BorrowedFd, OwnedFd, Ref, RenameHow, Result, link_object, open_at, open_dir_path, rename,
+};
 
 /// An object being made in workdir.
 #[derive(Debug)]
@@ -56,6 +58,50 @@ impl<'a> Staged<'a> {
     pub fn swap(self, dir: BorrowedFd<'_>, name: &[u8]) -> Result<Staged<'a>> {
         rename(self.dir, &self.name, dir, name, RenameHow::Exchange)?;
         Ok(self)
+    }
+}
+
+/// A staged copy of a lower object. A regular file has no name before it is published, where the filesystem can
+/// make such: to make a name and move it costs more than to give one once.
+#[derive(Debug)]
+pub enum StagedCopy<'a> {
+    /// It has a name in workdir.
+    Named(Staged<'a>),
+    /// It is a regular file, open for reading and writing, and gone when that is closed.
+    Nameless(OwnedFd),
+}
+
+impl StagedCopy<'_> {
+    /// The object, for attributes and xattrs.
+    pub fn object(&self) -> Ref<'_> {
+        match self {
+            StagedCopy::Named(staged) => staged.object(),
+            StagedCopy::Nameless(file) => Ref::Fd(file.as_fd()),
+        }
+    }
+
+    /// Runs `body` on the regular file, open for writing.
+    pub fn with_file<T>(&self, body: impl FnOnce(BorrowedFd<'_>) -> Result<T>) -> Result<T> {
+        match self {
+            StagedCopy::Named(staged) => body(staged.open()?.as_fd()),
+            StagedCopy::Nameless(file) => body(file.as_fd()),
+        }
+    }
+
+    /// A reference to the object, which has no name from then on.
+    pub fn into_reference(self) -> Result<OwnedFd> {
+        match self {
+            StagedCopy::Named(staged) => staged.reference(),
+            StagedCopy::Nameless(file) => Ok(file),
+        }
+    }
+
+    /// Gives it its place, where nothing may be yet; answers the file if it is open.
+    pub fn publish(self, dir: BorrowedFd<'_>, name: &[u8]) -> Result<Option<OwnedFd>> {
+        match self {
+            StagedCopy::Named(staged) => staged.publish(dir, name, RenameHow::NoReplace).map(|()| None),
+            StagedCopy::Nameless(file) => link_object(Ref::Fd(file.as_fd()), dir, name).map(|()| Some(file)),
+        }
     }
 }
 

@@ -1,19 +1,19 @@
 //! Copy-up: rules C1 to C11.
 //!
-//! A copy is staged in workdir and published by one rename. Nothing but the node's `copy_up` lock
+//! A copy is staged in workdir, or without a name, and published by one rename or link. Nothing but the node's `copy_up` lock
 //! is held while data is copied.
 
 use super::Overlay;
 use super::error::{Error, Result};
 use super::node::{Link, Node, NodeState, Place, UpperPart};
-use crate::layer::{Contents, FdKey, Found, Staged};
+use crate::layer::{Contents, FdKey, Found, Staged, StagedCopy};
 use crate::semantics::acl;
 use crate::semantics::copy_up::{CopyUpPlan, Need, plan_copy_up, takes_xattr};
 use crate::semantics::names::Mark;
 use crate::semantics::owners::Owners;
 use crate::sys::{
-    AsFd, BorrowedFd, Errno, OwnedFd, Ref, RenameHow, WriteBack, XattrSet, chmod, get_xattr, set_xattr, stat,
-    truncate, utimens,
+    AsFd, BorrowedFd, Errno, OwnedFd, Ref, WriteBack, XattrSet, chmod, get_xattr, set_xattr, stat, truncate,
+    utimens,
 };
 use crate::types::{Attr, DeviceNumber, FileKind, RealId, SetTime, Timestamp};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const CAPABILITY: &[u8] = b"security.capability";
 
 /// A copy that is staged and complete.
 pub(super) struct Copied<'a> {
-    pub(super) staged: Staged<'a>,
+    pub(super) staged: StagedCopy<'a>,
     pub(super) real: RealId,
     pub(super) metacopy: bool,
     /// A mark says of which lower object it is a copy.
@@ -93,16 +93,19 @@ impl Overlay {
         // Nobody else comes into workdir, so that it may have its mode before it has its owner.
         let mode = upper.backing_mode(mode_while_staged(attr));
         let staged = match attr.kind {
-            FileKind::Directory => upper.stage_dir(mode)?,
-            FileKind::Symlink => upper.stage_symlink(&self.stack.of(place).read_link(&place.object)?)?,
-            FileKind::CharDevice | FileKind::BlockDevice if lower.marks.device.is_some() => {
-                self.stage_device(attr.kind, mode, attr.rdev)?
+            FileKind::Directory => StagedCopy::Named(upper.stage_dir(mode)?),
+            FileKind::Symlink => {
+                let target = self.stack.of(place).read_link(&place.object)?;
+                StagedCopy::Named(upper.stage_symlink(&target)?)
             }
-            kind => upper.stage_object(kind, mode, attr.rdev)?,
+            FileKind::CharDevice | FileKind::BlockDevice if lower.marks.device.is_some() => {
+                StagedCopy::Named(self.stage_device(attr.kind, mode, attr.rdev)?)
+            }
+            kind => upper.stage_copy(kind, mode, attr.rdev)?,
         };
         match plan {
             CopyUpPlan::Data(len) if len > 0 => self.copy_data(&staged, data, len, len == attr.size)?,
-            CopyUpPlan::Metacopy => truncate(staged.open()?.as_fd(), attr.size)?,
+            CopyUpPlan::Metacopy => staged.with_file(|file| truncate(file, attr.size))?,
             CopyUpPlan::Data(_) | CopyUpPlan::Node => {}
         }
         let (real, made) = stat(staged.object())?;
@@ -139,10 +142,9 @@ impl Overlay {
     }
 
     /// Copies data, and makes it durable: the name that the copy replaces was durable.
-    fn copy_data(&self, staged: &Staged<'_>, data: &Place, len: u64, whole: bool) -> Result<()> {
+    fn copy_data(&self, staged: &StagedCopy<'_>, data: &Place, len: u64, whole: bool) -> Result<()> {
         let from = self.stack.of(data).open(&data.object)?;
-        let to = staged.open()?;
-        Ok(from.copy_to(to.as_fd(), len, whole, self.write_back())?)
+        Ok(staged.with_file(|to| from.copy_to(to, len, whole, self.write_back()))?)
     }
 
     /// Owner, mode, xattrs, origin and times, in the order in which none undoes another: chown
@@ -150,7 +152,7 @@ impl Overlay {
     /// the origin is recorded.
     fn copy_attributes(
         &self,
-        staged: &Staged<'_>,
+        staged: &StagedCopy<'_>,
         made: &Attr,
         place: &Place,
         found: &Found,
@@ -210,11 +212,15 @@ impl Overlay {
         }
         let keep_times = self.dir_times(dir.as_fd())?;
         self.mark_impure(dir.as_fd(), &mut parent)?;
-        copied.staged.publish(dir.as_fd(), &link.name, RenameHow::NoReplace)?;
+        let open = copied.staged.publish(dir.as_fd(), &link.name)?;
         // From here on it is there, whatever fails after.
         state.upper = Some(UpperPart { real: copied.real, metacopy: copied.metacopy, index: None });
         if !copied.recorded {
             self.nodes.keep_number(copied.real, node);
+        }
+        // A copy of data is written to next.
+        if let Some(file) = open.filter(|_| !copied.metacopy) {
+            self.pool.put(FdKey::UpperData(node.ino), Arc::new(file));
         }
         if let Some(listing) = parent.dir_mut().and_then(|dir| dir.listing.as_mut()) {
             listing.set_copied_up(&link.name);
@@ -225,7 +231,7 @@ impl Overlay {
 
     /// Keeps a copy of an object that has no name any more.
     fn publish_nameless(&self, node: &Arc<Node>, copied: Copied<'_>) -> Result<bool> {
-        let anchor = copied.staged.reference()?;
+        let anchor = copied.staged.into_reference()?;
         let mut state = node.state.write();
         state.upper = Some(UpperPart { real: copied.real, metacopy: false, index: None });
         state.anchor = Some(Arc::new(anchor));

@@ -11,7 +11,7 @@ use super::lookup::Resolution;
 use super::node::{DirBody, IndexEntry, Node, NodeState, Place, UpperPart};
 use crate::layer::{Finding, Found, NlinkMark};
 use crate::semantics::names::Mark;
-use crate::sys::{AsFd, BorrowedFd, Errno, Ref, RenameHow, link, unlink};
+use crate::sys::{AsFd, BorrowedFd, Errno, Ref, link, unlink};
 use crate::types::{FileKind, FileName};
 use std::sync::Arc;
 
@@ -114,7 +114,7 @@ impl Overlay {
         let hidden = state.leaf().map_or(0, |leaf| leaf.rare().hidden_names);
         let nlink_delta = i64::from(lower_nlink) - i64::from(hidden) - 1;
         upper.mark(copied.staged.object(), Mark::Nlink, &NlinkMark::Upper(nlink_delta).to_bytes())?;
-        copied.staged.publish(index, &name, RenameHow::NoReplace)?;
+        copied.staged.publish(index, &name)?;
         let entry = IndexEntry { name, nlink_delta, settled: true };
         state.upper =
             Some(UpperPart { real: copied.real, metacopy: copied.metacopy, index: Some(Box::new(entry)) });

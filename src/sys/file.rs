@@ -70,10 +70,10 @@ pub fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
     call("fcntl(F_DUPFD_CLOEXEC)", || rustix::io::fcntl_dupfd_cloexec(fd, 0))
 }
 
-/// Makes a nameless regular file on the filesystem of `dir`.
+/// Makes a nameless regular file on the filesystem of `dir`, open for reading and writing.
 pub fn open_tmpfile(dir: BorrowedFd<'_>, mode: u32) -> Result<OwnedFd> {
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    call("openat", || rustix::fs::openat(dir, ".", flags, Mode::from_bits_truncate(mode)))
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::NOATIME | OFlags::CLOEXEC;
+    call("openat(O_TMPFILE)", || rustix::fs::openat(dir, ".", flags, Mode::from_bits_truncate(mode)))
 }
 
 /// Makes a regular file that is not there yet, open for reading and writing.

@@ -82,10 +82,17 @@ pub fn link(from: BorrowedFd<'_>, name: &[u8], to: BorrowedFd<'_>, new_name: &[u
 pub fn link_object(object: Ref<'_>, to: BorrowedFd<'_>, new_name: &[u8]) -> Result<()> {
     match object {
         Ref::At(dir, name) => link(dir, name, to, new_name),
-        Ref::Fd(file) => {
-            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-            call("linkat", || rustix::fs::linkat(CWD, path, to, new_name, AtFlags::SYMLINK_FOLLOW))
-        }
+        Ref::Fd(file) => call("linkat", || {
+            match rustix::fs::linkat(file, "", to, new_name, AtFlags::EMPTY_PATH) {
+                // Who may not search all directories may link by descriptor only what he opened himself, and before
+                // Linux 6.10 not even that. Or there is no such directory.
+                Err(Errno::NOENT) => {
+                    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+                    rustix::fs::linkat(CWD, path, to, new_name, AtFlags::SYMLINK_FOLLOW)
+                }
+                done => done,
+            }
+        }),
     }
 }
 
