@@ -1,7 +1,7 @@
 //! Copy-up: rules C1 to C11.
 //!
-//! A copy is staged in workdir, or without a name, and published by one rename or link. Nothing but the node's `copy_up` lock
-//! is held while data is copied.
+//! A copy is staged in workdir, a file's without a name where that can be, and published by one rename or link.
+//! Nothing but the node's `copy_up` lock is held while data is copied.
 
 use super::Overlay;
 use super::error::{Error, Result};
