@@ -8,8 +8,19 @@ use std::ffi::CString;
 
 /// MAX_HANDLE_SZ of the kernel.
 const MAX_HANDLE: usize = 128;
-/// FS_IOC_GETFSUUID, `_IOR(0x15, 0, struct fsuuid2)`.
-const FS_IOC_GETFSUUID: libc::c_ulong = 0x8011_1500;
+/// The requests for a filesystem's UUID, and where it is in the answer.
+const UUID_REQUESTS: [(libc::c_ulong, usize); 4] = [
+    // FS_IOC_GETFSUUID, `_IOR(0x15, 0, struct fsuuid2)`: any filesystem but btrfs, since Linux 6.9.
+    (0x8011_1500, 1),
+    // BTRFS_IOC_FS_INFO, `_IOR(0x94, 31, struct btrfs_ioctl_fs_info_args)`.
+    (0x8400_941f, 16),
+    // XFS_IOC_FSGEOMETRY_V1, `_IOR('X', 100, struct xfs_fsop_geom_v1)`.
+    (0x8070_5864, 64),
+    // EXT4_IOC_GETFSUUID, `_IOR('f', 44, struct fsuuid)`, since Linux 6.0.
+    (0x8008_662c, 8),
+];
+/// The size of the longest answer, which is that of btrfs.
+const MAX_ANSWER: usize = 1024;
 
 /// `struct file_handle` with room for the longest handle.
 #[repr(C)]
@@ -60,13 +71,57 @@ pub fn handle_of(object: Ref<'_>) -> Result<Option<Handle>> {
     })
 }
 
-/// The UUID of the filesystem that `fd` is on (Linux 6.9); `None` where it does not say.
-#[allow(unsafe_code)]
+/// The UUID of the filesystem that `fd` is on, as overlayfs sees it; `None` where it does not say.
 pub fn filesystem_uuid(fd: BorrowedFd<'_>) -> Option<[u8; 16]> {
-    let mut raw = [0u8; 17];
-    // SAFETY: the request writes the 17 bytes of `struct fsuuid2`.
-    let done = check(unsafe { libc::ioctl(fd.as_raw_fd(), FS_IOC_GETFSUUID, raw.as_mut_ptr()) }.into());
-    let mut uuid = [0u8; 16];
-    uuid.copy_from_slice(&raw[1..]);
-    done.ok().filter(|_| raw[0] == 16).map(|_| uuid)
+    UUID_REQUESTS.into_iter().find_map(|(request, at)| uuid_by(fd, request, at))
+}
+
+#[allow(unsafe_code)]
+fn uuid_by(fd: BorrowedFd<'_>, request: libc::c_ulong, at: usize) -> Option<[u8; 16]> {
+    let mut answer = [0u8; MAX_ANSWER];
+    // The length that is asked for (ext4) or answered (FS_IOC_GETFSUUID).
+    answer[..4].copy_from_slice(&16u32.to_ne_bytes());
+    // SAFETY: none of the requests writes more than MAX_ANSWER bytes.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), request, answer.as_mut_ptr()) }.into()).ok()?;
+    answer[at..at + 16].try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fd::AsFd as _;
+    use std::fs::File;
+    use std::path::Path;
+    use std::process::Command;
+
+    fn sh(line: &str, dir: &Path) {
+        let status = Command::new("sh").args(["-ec", line, "sh"]).arg(dir).status().unwrap();
+        assert!(status.success(), "{line}");
+    }
+
+    /// The UUID that each filesystem is made with, asked for by its own request and by the general one.
+    #[test]
+    fn c9_each_filesystem_tells_its_uuid() {
+        let makers = [
+            ("mkfs.btrfs -q -U ", UUID_REQUESTS[1], 120),
+            ("mkfs.xfs -q -m uuid=", UUID_REQUESTS[2], 320),
+            ("mkfs.ext4 -q -U ", UUID_REQUESTS[3], 20),
+        ];
+        for (maker, (request, at), mib) in makers {
+            let dir = tempfile::tempdir().unwrap();
+            let (make, mnt) = (format!("{maker}{TEXT}"), dir.path().join("mnt"));
+            let line = format!(
+                "truncate -s {mib}M \"$1\"/image; {make} \"$1\"/image > /dev/null 2>&1; mkdir \"$1\"/mnt"
+            );
+            sh(&format!("{line}; mount -o loop \"$1\"/image \"$1\"/mnt"), dir.path());
+            let root = File::open(&mnt).unwrap();
+            let found = (uuid_by(root.as_fd(), request, at), filesystem_uuid(root.as_fd()));
+            drop(root);
+            sh("umount \"$1\"/mnt", dir.path());
+            assert_eq!(found, (Some(UUID), Some(UUID)), "{maker}");
+        }
+    }
+
+    const TEXT: &str = "01020304-0506-0708-090a-0b0c0d0e0f10";
+    const UUID: [u8; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
 }
