@@ -212,6 +212,8 @@ fn c11_during_the_copy_up_of_a_big_file_every_other_file_answers() {
     for i in 0..PIECES {
         big.write_all(&vec![(i % 251) as u8 + 1; PIECE]).unwrap();
     }
+    // Writing a GiB back is not what is measured.
+    big.sync_all().unwrap();
     drop(big);
     for n in 0..20_000 {
         let dir = stack.lower(0).join(format!("small/{}", n / 200));
@@ -239,7 +241,9 @@ fn c11_during_the_copy_up_of_a_big_file_every_other_file_answers() {
     eprintln!("copy-up in {copied:?}; {} other files: p50 {p50:?}, p99 {p99:?}, max {max:?}", took.len());
     m.assert_upper("big");
     assert_eq!(fs::metadata(m.join("big")).unwrap().len(), (PIECES * PIECE) as u64 + 1);
-    assert!(took.len() > 20, "too few files asked during {copied:?} to say anything");
+    // Where blocks can be shared the copy is over at once.
+    let shared = copied < Duration::from_millis(50);
+    assert!(shared || took.len() > 20, "too few files asked during {copied:?} to say anything");
     assert!(max < Duration::from_millis(500), "one file waited {max:?}");
 }
 

@@ -17,6 +17,7 @@
 mod checks;
 mod dump;
 mod errno;
+mod filesystem;
 mod mount;
 pub mod place;
 mod prerequisites;
@@ -31,6 +32,7 @@ pub use checks::Check;
 pub use dump::{DumpOptions, assert_same_text, assert_same_tree, dump, dump_with};
 pub use errno::HasErrno;
 pub(crate) use errno::assert_errno;
+pub use filesystem::Filesystem;
 pub use mount::{Mount, is_mounted, mount_line};
 pub use prerequisites::{in_user_namespace, need_program, prerequisites};
 pub use process::{

@@ -1,7 +1,7 @@
 //! R1, R2 and R4 to R7: renames of files and directories, their flags, errors and traces.
 
 use super::*;
-use crate::harness::{Errno, Target, assert_errno, place, write};
+use crate::harness::{Errno, Filesystem, Target, assert_errno, place, write};
 use rustix::fs::{RenameFlags, renameat_with};
 use std::os::unix::fs::symlink;
 
@@ -152,6 +152,14 @@ fn one_of_each(stack: &Stack, dir: &str) {
     }
 }
 
+/// A picture without the mtime of the object itself, if that is a directory and moves change it.
+fn kept_by_moves(picture: &str) -> String {
+    let changes = picture.starts_with(" dir ") && Filesystem::of_tests().moved_dirs_change();
+    let (own, below) = picture.split_once('\n').unwrap();
+    let kept = own.split(' ').filter(|word| !(changes && word.starts_with("mtime=")));
+    format!("{}\n{below}", kept.collect::<Vec<_>>().join(" "))
+}
+
 #[test]
 fn r4_exchange_swaps_visible_objects_of_any_kind() {
     for one in KINDS {
@@ -161,7 +169,7 @@ fn r4_exchange_swaps_visible_objects_of_any_kind() {
             one_of_each(&stack, &format!("right{i}"));
         }
         let mut m = stack.mount(&[]);
-        let tree = |path: PathBuf| (ino(&path), picture(&path));
+        let tree = |path: PathBuf| (ino(&path), kept_by_moves(&picture(&path)));
         for (i, other) in KINDS.iter().enumerate() {
             let (left, right) = (format!("left{i}/{one}"), format!("right{i}/{other}"));
             let before = (tree(m.join(&left)), tree(m.join(&right)));

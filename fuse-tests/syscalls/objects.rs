@@ -25,9 +25,6 @@ pub struct Subject<'a> {
     pub origin: Origin,
 }
 
-/// The blocks of a file without data: ext4 takes one of 4 KiB for xattrs that do not fit the inode.
-pub const XATTR_BLOCK: u64 = 8;
-
 const ORIGINS: [Origin; 3] = [Origin::Lower, Origin::Upper, Origin::Fresh];
 
 impl Origin {
