@@ -8,6 +8,7 @@ use std::fs;
 use std::io::Write as _;
 use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// A filesystem at `BASE/fs`, unmounted on drop: make it before the mount that uses it.
@@ -313,6 +314,46 @@ fn f8_large_reads_of_a_lower_answer_its_bytes_cached_or_not() {
     data[2 << 20..(2 << 20) + 7].copy_from_slice(b"changed");
     assert!(fs::read(m.join("big")).unwrap() == data, "after a copy-up");
     m.assert_upper_content("big", &data);
+}
+
+/// Its files are on the disk alone, and what the mount reads in them is all that is read.
+#[test]
+fn f9_who_reads_files_in_the_order_of_the_listing_finds_the_next_read() {
+    need_program("fincore", "util-linux-extra");
+    let stack = stack();
+    let lower = stack.lower(0).to_owned();
+    for (dir, file) in [("in_order", "f"), ("backwards", "b")] {
+        (0..40).for_each(|i| write(lower.join(dir).join(format!("{file}{i}")), vec![i; 9000]));
+    }
+    let m = stack.mount_as(Target::Layerfs, &[]);
+    let listed = |dir: &str| {
+        let entries = fs::read_dir(m.join(dir)).unwrap();
+        entries.map(|entry| Path::new(dir).join(entry.unwrap().file_name())).collect::<Vec<_>>()
+    };
+    let (in_order, mut backwards) = (listed("in_order"), listed("backwards"));
+    backwards.reverse();
+    for path in in_order.iter().chain(&backwards) {
+        fs::symlink_metadata(m.join(path)).unwrap();
+        let file = fs::File::open(lower.join(path)).unwrap();
+        file.sync_all().unwrap();
+        fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+        assert_eq!(resident(&lower.join(path)), 0, "{}", path.display());
+    }
+    let in_memory = |paths: &[PathBuf]| paths.iter().filter(|path| resident(&lower.join(path)) > 0).count();
+    for path in backwards[..4].iter().chain(&in_order[..1]) {
+        fs::read(m.join(path)).unwrap();
+    }
+    assert_eq!((in_memory(&backwards), in_memory(&in_order)), (4, 1), "without an order");
+    fs::read(m.join(&in_order[1])).unwrap();
+    assert!(wait_until(LIMIT, || in_memory(&in_order[..6]) == 6), "{} of 6", in_memory(&in_order));
+    assert_eq!(in_memory(&in_order[6..]), 0, "more than 4 after two");
+    in_order[2..10].iter().for_each(|path| drop(fs::read(m.join(path)).unwrap()));
+    assert!(wait_until(LIMIT, || in_memory(&in_order[..26]) == 26), "{} of 26", in_memory(&in_order));
+    assert_eq!(in_memory(&in_order[26..]), 0, "more than 16 ahead");
+    for path in &in_order {
+        let number = path.file_name().unwrap().to_str().unwrap()[1..].parse::<u8>().unwrap();
+        assert!(fs::read(m.join(path)).unwrap() == vec![number; 9000], "{}", path.display());
+    }
 }
 
 /// The inode flags as lsattr shows them.

@@ -186,13 +186,16 @@ impl Filesystem for Face {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        if let Some(range) = self.operations.read_cached(Ino(ino.0), offset, size as usize) {
-            return reply.data(range.bytes());
+        let ino = Ino(ino.0);
+        let ahead = self.operations.next_in_walk(ino, offset);
+        match self.operations.read_cached(ino, offset, size as usize) {
+            Some(range) => reply.data(range.bytes()),
+            None => with_buffer(size as usize, |buffer| match self.operations.read(ino, offset, buffer) {
+                Ok(len) => reply.data(&buffer[..len]),
+                Err(e) => reply.error(refusal(e)),
+            }),
         }
-        with_buffer(size as usize, |buffer| match self.operations.read(Ino(ino.0), offset, buffer) {
-            Ok(len) => reply.data(&buffer[..len]),
-            Err(e) => reply.error(refusal(e)),
-        });
+        self.operations.read_ahead(&ahead);
     }
 
     fn write(

@@ -9,7 +9,7 @@ use super::reload::AbsentNames;
 use super::seeks::{Seek, SeekReply, Seeks};
 use super::stats::{Op, Stats};
 use crate::config::Settings;
-use crate::overlay::{DirEntry, Entry, Error, Full, NewObject, Overlay, SeekTo, WriteHow};
+use crate::overlay::{Ahead, DirEntry, Entry, Error, Full, NewObject, Overlay, SeekTo, WriteHow};
 use crate::sys::{CachedRange, Errno};
 use crate::types::{Attr, Caller, DeviceNumber, FsStats, Ino, SetAttr};
 use std::path::Path;
@@ -203,6 +203,16 @@ impl Operations {
         self.stats.count(Op::Read);
         self.after_read(ino, offset);
         Some(range)
+    }
+
+    /// What is to be read ahead because this is read: asked for before the reply, after which the next read may come.
+    pub(super) fn next_in_walk(&self, ino: Ino, offset: u64) -> Ahead {
+        if offset == 0 { self.overlay.next_in_walk(ino) } else { Ahead::default() }
+    }
+
+    /// Reads ahead; for when the reply is on its way.
+    pub(super) fn read_ahead(&self, ahead: &Ahead) {
+        self.overlay.read_ahead(ahead);
     }
 
     fn after_read(&self, ino: Ino, offset: u64) {

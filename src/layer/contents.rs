@@ -2,7 +2,7 @@
 
 use crate::sys::{
     AsFd, BorrowedFd, CachedRange, Errno, OwnedFd, Ref, Result, SysError, Whence, WriteBack, copy_range_all,
-    copy_sparse, read_at, seek, stat, sync_data, truncate,
+    copy_sparse, read_at, seek, stat, sync_data, truncate, will_need,
 };
 use std::sync::Arc;
 
@@ -51,6 +51,19 @@ impl Contents {
         match self {
             Contents::File(fd) => CachedRange::of(fd.as_fd(), offset, len),
             Contents::Ranges(ranges) => ranges.cached_at(offset, len),
+        }
+    }
+
+    /// Begins to read the first `len` bytes into the page cache.
+    pub fn read_ahead(&self, len: u64) -> Result<()> {
+        match self {
+            Contents::File(fd) => will_need(fd.as_fd(), 0, len),
+            Contents::Ranges(ranges) => {
+                let extents = ranges.extents.iter().take_while(|extent| extent.at < len);
+                extents.clone().try_for_each(|extent| {
+                    will_need(ranges.file.as_fd(), extent.stored, extent.len.min(len - extent.at))
+                })
+            }
         }
     }
 
@@ -168,6 +181,7 @@ mod tests {
     use rustix::fs::{MemfdFlags, memfd_create};
     use std::fs::File;
     use std::io::{Read, Write};
+    use std::time::Duration;
 
     /// `..AAAA..BB..`: two extents in a file of 12 bytes, stored the other way round.
     fn sparse() -> Contents {
@@ -204,6 +218,27 @@ mod tests {
                 assert_eq!(range.bytes(), &SHOWN[offset as usize..][..len], "{len} at {offset}");
             }
         }
+    }
+
+    /// Two pages of each extent, of a file that is on the disk alone.
+    #[test]
+    fn f9_ranges_are_read_ahead_where_they_are_stored() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[b'x'; 64 << 10]).unwrap();
+        file.sync_all().unwrap();
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        let file = Arc::new(file.into());
+        let extents =
+            [Extent { at: 0, len: 8192, stored: 32 << 10 }, Extent { at: 1 << 20, len: 8192, stored: 0 }];
+        let ranges = Contents::Ranges(Ranges { file, size: 2 << 20, extents: extents.into() });
+        let cached = |at| ranges.cached_at(at, 8192).unwrap().is_some();
+        assert!(!cached(0) && !cached(1 << 20));
+        let soon =
+            |at| (0..500).any(|_| cached(at) || (std::thread::sleep(Duration::from_millis(10)), false).1);
+        ranges.read_ahead(1 << 20).unwrap();
+        assert!(soon(0) && !cached(1 << 20), "as far as is wanted");
+        ranges.read_ahead(2 << 20).unwrap();
+        assert!(soon(1 << 20));
     }
 
     #[test]

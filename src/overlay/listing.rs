@@ -7,6 +7,7 @@
 //! 3. *A name's layers must be known without asking them.* A row says which parts of the directory
 //!    have the name; whiteouts of the upper are rows too, but not visible.
 
+use super::ahead::Walk;
 use crate::semantics::listing::{Listed, MergedName};
 use crate::types::{FileKind, Ino};
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -32,6 +33,8 @@ pub(super) struct Listing {
     /// Lists of the parts of directories, each after its length.
     parts: Vec<Part>,
     visible: usize,
+    /// How its files are being read.
+    pub(super) walk: Walk,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +126,11 @@ impl Listing {
     /// What the directory has at a name.
     pub(super) fn get(&self, name: &[u8]) -> Option<Name<'_>> {
         self.find(name).map(|at| self.view(&self.rows[at]))
+    }
+
+    /// The row of a name.
+    pub(super) fn row_of(&self, name: &[u8]) -> Option<u32> {
+        self.find(name).and_then(|at| u32::try_from(at).ok())
     }
 
     /// How many names the mount shows.

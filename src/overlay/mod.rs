@@ -10,6 +10,7 @@
 //!
 //! Deliberately elsewhere: the rules (`semantics`), the protocol (`fuse`), the layers (`layer`).
 
+mod ahead;
 mod attr;
 mod copy_up;
 mod create;
@@ -33,6 +34,7 @@ mod tests;
 mod upper_access;
 mod xattr;
 
+pub use ahead::Ahead;
 pub use create::NewObject;
 pub use data::{SeekTo, WriteHow};
 pub use error::{Error, OpenError, Result};

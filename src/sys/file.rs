@@ -2,8 +2,9 @@
 
 use super::error::{Result, call, check};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags, ResolveFlags, SeekFrom};
+use rustix::fs::{Advice, FallocateFlags, FlockOperation, Mode, OFlags, ResolveFlags, SeekFrom};
 use rustix::io::Errno;
+use std::num::NonZeroU64;
 use std::path::Path;
 
 /// Which boundary a seek looks for.
@@ -54,6 +55,11 @@ pub fn open_beneath(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd> {
 pub fn open_directory(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     call("open", || rustix::fs::open(path, flags, Mode::empty()))
+}
+
+/// Begins to read a range into the page cache.
+pub fn will_need(fd: BorrowedFd<'_>, offset: u64, len: u64) -> Result<()> {
+    call("posix_fadvise", || rustix::fs::fadvise(fd, offset, NonZeroU64::new(len), Advice::WillNeed))
 }
 
 /// Opens the object behind a descriptor again, with its own offset and access.

@@ -52,7 +52,7 @@ pub use error::{Result, SysError};
 pub use file::{
     Whence, create_file, duplicate, fallocate, file_flags, flock_exclusive, open_at, open_beneath,
     open_dir_path, open_directory, open_tmpfile, read_at, reopen, seek, set_file_flags, sync_data, sync_file,
-    sync_filesystem, truncate, write_at,
+    sync_filesystem, truncate, will_need, write_at,
 };
 pub use handle::{Handle, filesystem_uuid, handle_of};
 pub use map::{CachedRange, FileMap};

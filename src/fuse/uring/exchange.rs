@@ -6,7 +6,7 @@
 use super::wire::{self, AttrReply, DirentOut, EntryOut, InHeader};
 use crate::fuse::operations::{Answer, Named, Operations, Shown, Sought, XattrAnswer};
 use crate::fuse::stats::{FUSE_RENAME2, Op};
-use crate::overlay::{DirEntry, Full, SeekTo};
+use crate::overlay::{Ahead, DirEntry, Full, SeekTo};
 use crate::sys::Errno;
 use crate::types::{Attr, Caller, Ino};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,6 +47,8 @@ pub(super) struct Exchange<'a> {
     pub(super) payload: &'a mut [u8],
     /// How much of the payload is the request's.
     pub(super) given: usize,
+    /// What is to be read ahead, once the reply is given.
+    pub(super) ahead: Ahead,
 }
 
 impl Exchange<'_> {
@@ -200,6 +202,7 @@ impl Exchange<'_> {
         let given: wire::ReadIn = self.argument()?;
         let node = self.node();
         let buffer = self.payload.get_mut(..given.size as usize).ok_or(Errno::INVAL)?;
+        self.ahead = self.operations.next_in_walk(node, given.offset);
         self.operations.read(node, given.offset, buffer)
     }
 

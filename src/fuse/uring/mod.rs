@@ -15,6 +15,7 @@ mod wire;
 
 use super::buffer::Patience;
 use super::operations::Operations;
+use crate::overlay::Ahead;
 use crate::sys::{AsFd, BorrowedFd, Errno, FuseRing, SysError, Turn, possible_cpus, run_on_cpu};
 use exchange::{Exchange, Waiting};
 use std::sync::Arc;
@@ -153,6 +154,10 @@ impl Thread {
                 log::debug!("memory of large requests is kept: {e}");
             }
             ring.commit(answered.commit_id)?;
+            if !answered.ahead.is_empty() {
+                ring.submit()?;
+                self.operations.read_ahead(&answered.ahead);
+            }
         }
         Ok(())
     }
@@ -170,14 +175,16 @@ impl Thread {
             argument: &head.argument,
             payload,
             given,
+            ahead: Ahead::default(),
         };
         let answer = exchange.carry_out();
+        let ahead = std::mem::take(&mut exchange.ahead);
         let (error, len) = match answer {
             Ok(len) => (0, len),
             Err(errno) => (-errno.raw_os_error(), 0),
         };
         head.reply(error, u32::try_from(len).unwrap_or(0));
-        Ok(Answered { commit_id: head.commit_id, payload: len.max(given) })
+        Ok(Answered { commit_id: head.commit_id, payload: len.max(given), ahead })
     }
 }
 
@@ -186,6 +193,8 @@ struct Answered {
     commit_id: u64,
     /// How much of the payload is in use.
     payload: usize,
+    /// What is to be read ahead now.
+    ahead: Ahead,
 }
 
 #[cfg(test)]
