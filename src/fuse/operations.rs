@@ -206,12 +206,12 @@ impl Operations {
     }
 
     /// What is to be read ahead because this is read: asked for before the reply, after which the next read may come.
-    pub(super) fn next_in_walk(&self, ino: Ino, offset: u64) -> Ahead {
+    pub(super) fn next_in_walk(&self, ino: Ino, offset: u64) -> Ahead<'_> {
         if offset == 0 { self.overlay.next_in_walk(ino) } else { Ahead::default() }
     }
 
     /// Reads ahead; for when the reply is on its way.
-    pub(super) fn read_ahead(&self, ahead: &Ahead) {
+    pub(super) fn read_ahead(&self, ahead: &Ahead<'_>) {
         self.overlay.read_ahead(ahead);
     }
 

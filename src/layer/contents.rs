@@ -233,8 +233,8 @@ mod tests {
         let ranges = Contents::Ranges(Ranges { file, size: 2 << 20, extents: extents.into() });
         let cached = |at| ranges.cached_at(at, 8192).unwrap().is_some();
         assert!(!cached(0) && !cached(1 << 20));
-        let soon =
-            |at| (0..500).any(|_| cached(at) || (std::thread::sleep(Duration::from_millis(10)), false).1);
+        let wait = || std::thread::sleep(Duration::from_millis(10));
+        let soon = |at| cached(at) || std::iter::repeat_with(wait).take(500).any(|()| cached(at));
         ranges.read_ahead(1 << 20).unwrap();
         assert!(soon(0) && !cached(1 << 20), "as far as is wanted");
         ranges.read_ahead(2 << 20).unwrap();

@@ -12,11 +12,10 @@
 //! 4. *Nothing depends on it*: what is wrong with a file its own reader is told.
 
 use super::Overlay;
-use super::node::Node;
+use super::table::NodeRef;
 use crate::types::{FileKind, Ino};
 use smallvec::SmallVec;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A walk may pass by so many names: directories, links, files that are not wanted.
@@ -28,11 +27,12 @@ const STRIDE: u32 = 4;
 /// So much of each: what the kernel reads ahead within a file by default.
 const LEN: u64 = 128 << 10;
 
-/// Files that are likely to be read next.
+/// Files that are likely to be read next. They are held as a reader holds them, so that no descriptor of a node
+/// that is gone comes into the pool.
 #[derive(Debug, Default)]
-pub struct Ahead(SmallVec<[Arc<Node>; WINDOW as usize]>);
+pub struct Ahead<'a>(SmallVec<[NodeRef<'a>; STRIDE as usize]>);
 
-impl Ahead {
+impl Ahead<'_> {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -70,7 +70,7 @@ impl Walk {
 
 impl Overlay {
     /// Told that a file is read from its beginning; answers which are to be read ahead now.
-    pub fn next_in_walk(&self, ino: Ino) -> Ahead {
+    pub fn next_in_walk(&self, ino: Ino) -> Ahead<'_> {
         let link = self.nodes.get(ino).and_then(|node| node.state.read().links.first().cloned());
         let Some(link) = link else { return Ahead::default() };
         let state = link.parent.state.read();
@@ -83,12 +83,12 @@ impl Overlay {
             .take_while(|(row_after, _)| *row_after <= rows.end as usize)
             .filter(|(_, name)| name.kind == FileKind::Regular);
         // What the kernel has not looked up is not about to be read.
-        Ahead(named.filter_map(|(_, name)| self.nodes.get(name.ino)).collect())
+        Ahead(named.filter_map(|(_, name)| self.nodes.find(name.ino)).collect())
     }
 
     /// Begins to read them.
-    pub fn read_ahead(&self, ahead: &Ahead) {
-        for node in &ahead.0 {
+    pub fn read_ahead(&self, ahead: &Ahead<'_>) {
+        for node in ahead.0.iter().map(NodeRef::node) {
             if let Err(e) = self.readable_data(node).and_then(|data| Ok(data.read_ahead(LEN)?)) {
                 log::debug!("inode {} is not read ahead: {e}", node.ino.0);
             }

@@ -37,8 +37,8 @@ impl Waiting {
 }
 
 /// A request that is being answered.
-pub(super) struct Exchange<'a> {
-    pub(super) operations: &'a Operations,
+pub(super) struct Exchange<'o, 'a> {
+    pub(super) operations: &'o Operations,
     pub(super) waiting: &'a Waiting,
     pub(super) header: InHeader,
     /// The structure that goes with the kind of request.
@@ -48,10 +48,10 @@ pub(super) struct Exchange<'a> {
     /// How much of the payload is the request's.
     pub(super) given: usize,
     /// What is to be read ahead, once the reply is given.
-    pub(super) ahead: Ahead,
+    pub(super) ahead: Ahead<'o>,
 }
 
-impl Exchange<'_> {
+impl Exchange<'_, '_> {
     /// Carries the request out; answers how long the payload of the reply is.
     pub(super) fn carry_out(&mut self) -> Answer<usize> {
         let InHeader { opcode, node, unique, .. } = self.header;

@@ -163,7 +163,7 @@ impl Thread {
     }
 
     /// Replaces the request in the entry by its reply.
-    fn answer(&self, ring: &mut FuseRing) -> Result<Answered, SysError> {
+    fn answer(&self, ring: &mut FuseRing) -> Result<Answered<'_>, SysError> {
         let (head, payload) = ring.entry();
         let head = EntryHeader::mut_from_bytes(head)
             .map_err(|_| SysError { call: "FUSE_IO_URING_CMD", errno: Errno::INVAL })?;
@@ -189,12 +189,12 @@ impl Thread {
 }
 
 /// A request whose reply lies in the entry.
-struct Answered {
+struct Answered<'a> {
     commit_id: u64,
     /// How much of the payload is in use.
     payload: usize,
     /// What is to be read ahead now.
-    ahead: Ahead,
+    ahead: Ahead<'a>,
 }
 
 #[cfg(test)]

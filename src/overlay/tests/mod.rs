@@ -9,6 +9,7 @@
 //!
 //! Deliberately elsewhere: what operations do when nothing fails (`fuse-tests`).
 
+mod ahead;
 mod cached;
 mod cases;
 mod dump;
