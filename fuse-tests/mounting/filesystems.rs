@@ -321,11 +321,15 @@ fn f8_large_reads_of_a_lower_answer_its_bytes_cached_or_not() {
 fn f9_who_reads_files_in_the_order_of_the_listing_finds_the_next_read() {
     need_program("fincore", "util-linux-extra");
     let stack = stack();
-    let lower = stack.lower(0).to_owned();
+    // A directory of tests in memory would have no disk to read from.
+    need_program("mkfs.ext4", "e2fsprogs");
+    let line = "truncate -s 64M \"$2\"/image; mkfs.ext4 -q \"$2\"/image; mount -o loop \"$2\"/image \"$1\"";
+    let beneath = Beneath::new(&stack, line);
+    let upper = beneath.upper();
     for (dir, file) in [("in_order", "f"), ("backwards", "b")] {
-        (0..40).for_each(|i| write(lower.join(dir).join(format!("{file}{i}")), vec![i; 9000]));
+        (0..40).for_each(|i| write(upper.join(dir).join(format!("{file}{i}")), vec![i; 9000]));
     }
-    let m = stack.mount_as(Target::Layerfs, &[]);
+    let m = mount_on(&stack, &upper);
     let listed = |dir: &str| {
         let entries = fs::read_dir(m.join(dir)).unwrap();
         entries.map(|entry| Path::new(dir).join(entry.unwrap().file_name())).collect::<Vec<_>>()
@@ -334,12 +338,12 @@ fn f9_who_reads_files_in_the_order_of_the_listing_finds_the_next_read() {
     backwards.reverse();
     for path in in_order.iter().chain(&backwards) {
         fs::symlink_metadata(m.join(path)).unwrap();
-        let file = fs::File::open(lower.join(path)).unwrap();
+        let file = fs::File::open(upper.join(path)).unwrap();
         file.sync_all().unwrap();
         fadvise(&file, 0, None, Advice::DontNeed).unwrap();
-        assert_eq!(resident(&lower.join(path)), 0, "{}", path.display());
+        assert_eq!(resident(&upper.join(path)), 0, "{}", path.display());
     }
-    let in_memory = |paths: &[PathBuf]| paths.iter().filter(|path| resident(&lower.join(path)) > 0).count();
+    let in_memory = |paths: &[PathBuf]| paths.iter().filter(|path| resident(&upper.join(path)) > 0).count();
     for path in backwards[..4].iter().chain(&in_order[..1]) {
         fs::read(m.join(path)).unwrap();
     }

@@ -6,7 +6,9 @@
 //!
 //! 1. *It must follow from what was read.* Two files in the order of the listing are a walk, and one that is out
 //!    of order ends it.
-//! 2. *Nobody waits for it.* It is done when the reply is on its way, and only begins to read.
+//! 2. *No reply waits for it.* It is done when the reply is on its way, and only begins to read. The thread that
+//!    does it answers nothing meanwhile, and over io_uring the kernel may give it the next request all the same:
+//!    so it is little at a time.
 //! 3. *It costs little more than what comes anyway*: a descriptor that is opened ahead is in the pool when its
 //!    file is read.
 //! 4. *Nothing depends on it*: what is wrong with a file its own reader is told.
@@ -22,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const STEP: u32 = 8;
 /// So many names ahead are read,
 const WINDOW: u32 = 16;
-/// and so many more at a time: a walk may be short, and who reads ahead answers nothing meanwhile.
+/// and so many more at a time: a walk may be short, too.
 const STRIDE: u32 = 4;
 /// So much of each: what the kernel reads ahead within a file by default.
 const LEN: u64 = 128 << 10;
@@ -71,19 +73,29 @@ impl Walk {
 impl Overlay {
     /// Told that a file is read from its beginning; answers which are to be read ahead now.
     pub fn next_in_walk(&self, ino: Ino) -> Ahead<'_> {
-        let link = self.nodes.get(ino).and_then(|node| node.state.read().links.first().cloned());
-        let Some(link) = link else { return Ahead::default() };
-        let state = link.parent.state.read();
-        let listing = state.dir().and_then(|body| body.listing.as_ref());
-        let found = listing.and_then(|listing| Some((listing, listing.row_of(&link.name)?)));
-        let Some((listing, row)) = found else { return Ahead::default() };
-        let rows = listing.walk.step(row);
-        let named = listing
-            .rows_from(rows.start as usize)
-            .take_while(|(row_after, _)| *row_after <= rows.end as usize)
-            .filter(|(_, name)| name.kind == FileKind::Regular);
-        // What the kernel has not looked up is not about to be read.
-        Ahead(named.filter_map(|(_, name)| self.nodes.find(name.ino)).collect())
+        self.walk_on(ino).unwrap_or_default()
+    }
+
+    fn walk_on(&self, ino: Ino) -> Option<Ahead<'_>> {
+        // Where lowers may change, what is open is closed only when it is looked up anew.
+        if self.trust.is_some() {
+            return None;
+        }
+        let node = self.nodes.get(ino)?;
+        // The reader waits for its reply, and not for who lists or changes the directory.
+        let link = node.state.try_read()?.links.first().cloned()?;
+        let state = link.parent.state.try_read()?;
+        let listing = state.dir()?.listing.as_ref()?;
+        let rows = listing.walk.step(listing.row_of(&link.name)?);
+        let files = listing.rows_within(rows).filter(|name| name.kind == FileKind::Regular);
+        // What the kernel has not looked up, or not since the lowers changed, is not about to be read.
+        let generation = self.generation.load(Ordering::Acquire);
+        let known = |ino: Ino| {
+            self.nodes.get(ino).is_some_and(|node| node.generation.load(Ordering::Acquire) == generation)
+        };
+        Some(Ahead(
+            files.filter(|name| known(name.ino)).filter_map(|name| self.nodes.find(name.ino)).collect(),
+        ))
     }
 
     /// Begins to read them.

@@ -12,6 +12,7 @@ use crate::semantics::listing::{Listed, MergedName};
 use crate::types::{FileKind, Ino};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
+use std::ops::Range;
 
 /// A part of the directory: 0 is the upper, n the lower n-1 of the directory's own list.
 pub(super) type Part = u16;
@@ -148,6 +149,13 @@ impl Listing {
         let rows = self.rows.iter().enumerate().skip(row);
         rows.filter(|(_, row)| row.is_live() && row.merged.visible())
             .map(|(at, row)| (at + 1, self.view(row)))
+    }
+
+    /// The visible names of some rows.
+    pub(super) fn rows_within(&self, rows: Range<u32>) -> impl Iterator<Item = Name<'_>> {
+        let end = self.rows.len().min(rows.end as usize);
+        let rows = self.rows.get(rows.start as usize..end).unwrap_or_default();
+        rows.iter().filter(|row| row.is_live() && row.merged.visible()).map(|row| self.view(row))
     }
 
     fn push_name(&mut self, name: &[u8]) -> u32 {
