@@ -59,8 +59,8 @@ impl Contents {
         match self {
             Contents::File(fd) => will_need(fd.as_fd(), 0, len),
             Contents::Ranges(ranges) => {
-                let extents = ranges.extents.iter().take_while(|extent| extent.at < len);
-                extents.clone().try_for_each(|extent| {
+                let mut wanted = ranges.extents.iter().take_while(|extent| extent.at < len);
+                wanted.try_for_each(|extent| {
                     will_need(ranges.file.as_fd(), extent.stored, extent.len.min(len - extent.at))
                 })
             }

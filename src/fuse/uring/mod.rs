@@ -154,6 +154,7 @@ impl Thread {
                 log::debug!("memory of large requests is kept: {e}");
             }
             ring.commit(answered.commit_id)?;
+            // The kernel may give this entry the next request meanwhile; that waits for little.
             if !answered.ahead.is_empty() {
                 ring.submit()?;
                 self.operations.read_ahead(&answered.ahead);
