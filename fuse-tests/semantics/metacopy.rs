@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::harness::{Errno, Target, assert_errno, place, write};
-use rustix::fs::{Gid, SeekFrom, Uid};
+use rustix::fs::{AtFlags, CWD, Gid, SeekFrom, Uid};
 use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 
 const SIZE: usize = 1 << 20;
@@ -215,4 +216,37 @@ fn u12_a_metacopy_without_data_below_is_shown_and_answers_eio_for_its_data() {
     });
     fs::remove_file(m.join("lost")).unwrap();
     twice(&mut m, |m| assert_eq!(names(m.path()), ["other"]));
+}
+
+/// By an open descriptor, as `ln -L /proc/self/fd/N` does, of an ordinary file and of one in the index.
+#[test]
+fn c5_r2_a_file_that_is_linked_when_no_name_of_it_is_known_keeps_its_data() {
+    let stack = Stack::new(1);
+    for name in ["one", "several"] {
+        write(stack.lower(0).join(name), content());
+    }
+    fs::create_dir(stack.lower(0).join("d")).unwrap();
+    fs::hard_link(stack.lower(0).join("several"), stack.lower(0).join("d/several")).unwrap();
+    let mut m = stack.mount(&[]);
+    for name in ["one", "several"] {
+        fs::set_permissions(m.join(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    fs::hard_link(m.join("one"), m.join("d/one")).unwrap();
+    // What is in `d` is not looked up.
+    m.remount(&[]);
+    for name in ["one", "several"] {
+        let file = File::open(m.join(name)).unwrap();
+        fs::remove_file(m.join(name)).unwrap();
+        let held = format!("/proc/self/fd/{}", file.as_raw_fd());
+        rustix::fs::linkat(CWD, held, CWD, m.join(name).with_extension("new"), AtFlags::SYMLINK_FOLLOW)
+            .unwrap();
+    }
+    twice(&mut m, |m| {
+        for name in ["one.new", "several.new", "d/one", "d/several"] {
+            assert!(fs::read(m.join(name)).unwrap() == content(), "{name}");
+            assert_eq!(lstat(m.join(name)).mode() & 0o7777, 0o600, "{name}");
+        }
+        assert_eq!(ino(m.join("one.new")), ino(m.join("d/one")));
+        assert_eq!(ino(m.join("several.new")), ino(m.join("d/several")));
+    });
 }

@@ -22,9 +22,10 @@ impl Overlay {
         self.ensure_upper(&node, self.need_to_move())?;
         self.ensure_upper(&dir, Need::Attributes)?;
         self.settle_count(&mut node.state.write())?;
-        if matches!(&node.state.read().upper, Some(UpperPart { metacopy: true, .. })) {
-            // Its data must be found under the new name too.
-            self.mark_redirect(&node)?;
+        let metacopy = matches!(&node.state.read().upper, Some(UpperPart { metacopy: true, .. }));
+        // Its data must be found under the new name too.
+        if metacopy && !self.mark_redirect(&node)? {
+            self.ensure_upper(&node, Need::Data)?;
         }
         // Held open: its name is reached by locks that come before the directory's.
         let object = self.with_upper(&node, |object, _| {

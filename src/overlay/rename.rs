@@ -190,46 +190,53 @@ impl Overlay {
         // Let go before the path is walked: a lock taken twice waits for a writer in between.
         let mark = mark_to_move(moved(&node.state.read()), false);
         match mark {
-            MoveMark::Redirect => self.lower_path(node, alone).map(Some),
+            MoveMark::Redirect => self.lower_path(node, alone)?.ok_or(Error::NotFound).map(Some),
             MoveMark::None | MoveMark::Opaque => Ok(None),
         }
     }
 
     /// The path from the layers' roots at which the lowers have a node: each ancestor's redirect
-    /// where it has one, else its name.
-    fn lower_path(&self, node: &Arc<Node>, _alone: &Alone<'_>) -> Result<Vec<u8>> {
+    /// where it has one, else its name. `None` if it has neither, since all its known names were removed.
+    fn lower_path(&self, node: &Arc<Node>, _alone: &Alone<'_>) -> Result<Option<Vec<u8>>> {
         let mut path = Vec::new();
         let mut at = node.clone();
-        loop {
+        while at.ino != Ino::ROOT {
             let (part, parent) = {
                 let state = at.state.read();
-                let Some(link) = state.links.first() else {
-                    return Ok(path);
-                };
+                let link = state.links.first();
                 let redirect = match state.dir() {
                     Some(dir) => dir.redirect.clone(),
                     None => state.leaf().and_then(|leaf| leaf.rare().redirect.clone()),
                 };
-                (redirect.unwrap_or_else(|| (*link.name).into()), link.parent.clone())
+                let part = redirect.or_else(|| link.map(|link| (*link.name).into()));
+                (part, link.map(|link| link.parent.clone()))
+            };
+            let Some(part) = part else {
+                return Ok(None);
             };
             let absolute = part.first() == Some(&b'/');
             let prefix = if absolute { part.to_vec() } else { [b"/", &*part].concat() };
             path.splice(0..0, prefix);
-            if absolute {
-                return Ok(path);
+            match parent {
+                _ if absolute => break,
+                Some(parent) => at = parent,
+                None => return Ok(None),
             }
-            at = parent;
         }
+        Ok(Some(path))
     }
 
-    /// Writes the redirect that a leaf needs before it is linked elsewhere.
-    pub(super) fn mark_redirect(&self, node: &Arc<Node>) -> Result<()> {
-        let path = self.lower_path(node, &self.renaming.write())?;
+    /// Writes the redirect that a leaf needs before it is linked elsewhere. False if no path is known
+    /// that it could have.
+    pub(super) fn mark_redirect(&self, node: &Arc<Node>) -> Result<bool> {
+        let Some(path) = self.lower_path(node, &self.renaming.write())? else {
+            return Ok(false);
+        };
         self.with_upper(node, |object, _| Ok(self.upper()?.mark(object, Mark::Redirect, &path)?))?;
         if let Some(leaf) = node.state.write().leaf_mut() {
             leaf.rare_mut().redirect = Some(path.into());
         }
-        Ok(())
+        Ok(true)
     }
 
     fn lock_dirs<'a>(&self, from: &'a End<'_>, to: &'a End<'_>) -> Dirs<'a> {
