@@ -121,16 +121,20 @@ impl Overlay {
         Ok(())
     }
 
-    /// Makes sure that the upper has the object at this name of it: links the index entry there.
-    /// The node must be in the upper, and its directory too.
+    /// Makes sure that the upper has the object at this name of it, if it still is one: links the index
+    /// entry there. The node must be in the upper, and its directory too.
     pub(super) fn ensure_upper_name(&self, dir: &Arc<Node>, name: &[u8], node: &Arc<Node>) -> Result<()> {
-        let fd = self.upper_dir(dir)?;
         let upper = self.upper()?;
-        let Some(index) = upper.index() else {
+        let Some(index) = upper.index().filter(|_| !node.kind.is_dir()) else {
             return Ok(());
         };
+        let fd = self.upper_dir(dir)?;
         let mut dir_state = dir.state.write();
         let mut state = node.state.write();
+        // Moved or removed meanwhile, which a late write is no obstacle to: linked again it would be back.
+        if !state.links.iter().any(|link| link.is(dir, name)) {
+            return Ok(());
+        }
         let has = self.name_info(dir_state.dir().ok_or(Error::NotDirectory)?, Some(&fd), name)?.in_upper();
         let Some(UpperPart { index: Some(entry), .. }) = &mut state.upper else {
             return Ok(());

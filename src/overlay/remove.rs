@@ -63,6 +63,11 @@ impl Overlay {
         }
         let fd = self.prepare_removal(&dir, name, node)?;
         let anchor = self.upper_dir_if_any(node)?;
+        // No directory moves from here on: had this one moved already, its lock might come first.
+        let _unmoved = self.renaming.read();
+        if !node.state.read().links.iter().any(|link| link.is(&dir, name)) {
+            return Err(Error::NotFound);
+        }
         let mut state = dir.state.write();
         let mut victim = node.state.write();
         if !victim.links.iter().any(|link| link.is(&dir, name)) {

@@ -51,6 +51,11 @@ impl End<'_> {
         self.node.as_ref().map(NodeRef::node).ok_or(Error::NotFound)
     }
 
+    /// Whether what was looked up, if anything was, still has this name.
+    fn is_still_there(&self) -> bool {
+        self.node.as_ref().is_none_or(|node| self.still_has(&node.node().state.read()))
+    }
+
     /// Whether the node, looked up before its locks were taken, still has this name.
     fn still_has(&self, state: &NodeState) -> bool {
         state.links.iter().any(|link| link.is(&self.dir, self.name))
@@ -102,6 +107,10 @@ impl Overlay {
         let mut from = self.end(from_dir, name, Some(source))?;
         let mut to = self.end(to_dir, new_name, target)?;
         let alone = self.renaming.write();
+        // What moved meanwhile may be above the directory it was found in: its lock comes first then.
+        if !from.is_still_there() || !to.is_still_there() {
+            return Err(Error::Sys(SysError { call: "renameat2", errno: Errno::AGAIN }));
+        }
         self.check_loops(&from, &to, exchange)?;
         from.redirect = self.redirect_if_moved(from.node()?, &alone)?;
         if exchange {

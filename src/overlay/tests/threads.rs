@@ -4,7 +4,7 @@
 
 use super::super::{Entry, Error, NewObject, Overlay, RenameMode, Result, WriteHow};
 use super::dump::{Dump, Ids, ROOT, diff};
-use super::fixture::{Lowers, World};
+use super::fixture::{Lowers, World, known};
 use crate::sys::Errno;
 use crate::types::{DeviceNumber, FileKind, Ino, SetAttr};
 use std::collections::HashMap;
@@ -17,13 +17,30 @@ const STEPS: usize = 3000;
 /// A run takes seconds; what takes this long hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
 const FILE: NewObject<'_> = NewObject::Node(FileKind::Regular, DeviceNumber { major: 0, minor: 0 });
+/// What threads work on, and what they do: what [`Client::step`] names by these numbers.
+struct Work {
+    dirs: &'static [&'static str],
+    names: &'static [&'static str],
+    steps: [usize; 12],
+}
+
 /// Directories and names of the fixture, and some that are free: few, so that threads meet.
-const DIRS: [&str; 7] = ["", "low", "low/dir", "low/sub", "both", "both/dir", "up"];
-const NAMES: [&str; 10] = ["dir", "sub", "file", "hard1", "hard2", "gone", "low", "up", "one", "new"];
+const ALL: Work = Work {
+    dirs: &["", "low", "low/dir", "low/sub", "both", "both/dir", "up"],
+    names: &["dir", "sub", "file", "hard1", "hard2", "gone", "low", "up", "one", "new"],
+    steps: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11],
+};
+/// Directories that move above and below each other.
+const MOVES: Work = Work {
+    dirs: &["", "a", "b", "a/b", "b/a", "low"],
+    names: &["a", "b", "low"],
+    steps: [2, 2, 2, 5, 6, 6, 6, 6, 6, 8, 8, 11],
+};
 
 /// One thread as the kernel is to the engine: it keeps what it looked up, and gives it back.
 struct Client<'a> {
     overlay: &'a Overlay,
+    work: &'static Work,
     random: u64,
     lookups: HashMap<Ino, u64>,
 }
@@ -36,7 +53,7 @@ impl Client<'_> {
     }
 
     fn name(&mut self) -> &'static [u8] {
-        NAMES[self.below(NAMES.len())].as_bytes()
+        self.work.names[self.below(self.work.names.len())].as_bytes()
     }
 
     fn keep(&mut self, found: Result<Option<Entry<'_>>>) -> Option<Ino> {
@@ -60,7 +77,7 @@ impl Client<'_> {
 
     /// A directory of the fixture, wherever its path leads to by now.
     fn directory(&mut self) -> Ino {
-        let path = DIRS[self.below(DIRS.len())];
+        let path = self.work.dirs[self.below(self.work.dirs.len())];
         let mut dir = Ino::ROOT;
         for name in path.split('/').filter(|name| !name.is_empty()) {
             match self.lookup(dir, name.as_bytes()) {
@@ -84,7 +101,7 @@ impl Client<'_> {
 
     fn step(&mut self) {
         let (dir, name) = (self.directory(), self.name());
-        let done = match self.below(12) {
+        let done = match self.work.steps[self.below(12)] {
             0..2 => self.create(dir, name, FILE),
             2 => self.create(dir, name, NewObject::Directory),
             3..5 => self.overlay.unlink(dir, name),
@@ -152,14 +169,14 @@ fn expected(e: Error) {
     assert!(errnos.contains(&e.errno()), "{e}");
 }
 
-fn race(world: &Arc<World>) -> Arc<Overlay> {
+fn race(world: &Arc<World>, work: &'static Work) -> Arc<Overlay> {
     let overlay = Arc::new(world.open());
     let (done, finished) = channel();
     for seed in 0..THREADS {
         let (overlay, done) = (overlay.clone(), done.clone());
         // Not joined: a thread that hangs must not hang the test.
         std::thread::spawn(move || {
-            let mut client = Client { overlay: &overlay, random: seed + 1, lookups: HashMap::new() };
+            let mut client = Client { overlay: &overlay, work, random: seed + 1, lookups: HashMap::new() };
             (0..STEPS).for_each(|_| client.step());
             client.forget_some(1);
             done.send(()).unwrap();
@@ -178,10 +195,20 @@ fn race(world: &Arc<World>) -> Arc<Overlay> {
 
 #[test]
 fn threads_neither_hang_nor_leave_nodes_behind() {
+    run(&ALL);
+}
+
+/// What was looked up may be elsewhere, and above its directory, once its locks are taken.
+#[test]
+fn threads_that_move_directories_do_not_wait_for_each_other() {
+    run(&MOVES);
+}
+
+fn run(work: &'static Work) {
     let lowers = Lowers::new();
     let untouched = lowers.raw();
     let world = Arc::new(World::new(&lowers));
-    let overlay = race(&world);
+    let overlay = race(&world, work);
     assert_eq!(overlay.node_count(), 1, "the root is all that may be known when all is forgotten");
     let live = Dump::of(&overlay, &Ids::new()).text(&[], true);
     assert_eq!(overlay.node_count(), 1);
@@ -194,4 +221,22 @@ fn threads_neither_hang_nor_leave_nodes_behind() {
     let fresh = Dump::of(&world.open(), &Ids::new()).text(&[], true);
     assert_eq!(diff(&live, &fresh), "", "memory and disk do not agree");
     assert_eq!(diff(&untouched, &lowers.raw()), "", "the lowers were changed");
+}
+
+/// As a write does that the kernel sends without a lock: it copies up by a name that may go meanwhile.
+#[test]
+fn c7_a_name_that_was_removed_meanwhile_is_not_linked_again() {
+    let lowers = Lowers::new();
+    let world = World::new(&lowers);
+    let overlay = world.open();
+    let (dir, file) = (known(&overlay, "up"), known(&overlay, "low/hard1"));
+    let (dir, node) = (overlay.directory(dir).unwrap(), overlay.node(file).unwrap());
+    drop(overlay.link(file, dir.ino, b"another").unwrap());
+    overlay.unlink(dir.ino, b"another").unwrap();
+    overlay.ensure_upper_name(&dir, b"another", &node).unwrap();
+    assert_eq!(overlay.get_attr(file).unwrap().nlink, 3);
+    assert!(overlay.lookup(dir.ino, b"another").unwrap().is_none());
+    drop((node, dir, overlay));
+    let overlay = world.open();
+    assert!(overlay.lookup(known(&overlay, "up"), b"another").unwrap().is_none());
 }
