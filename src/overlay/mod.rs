@@ -24,6 +24,7 @@ mod lookup;
 mod node;
 mod outdated;
 mod readdir;
+mod redirect;
 mod reload;
 mod remove;
 mod rename;

@@ -7,11 +7,12 @@
 use super::error::{Error, Result};
 use super::lookup::check_new_name;
 use super::node::{Node, NodeState};
+use super::redirect::moved;
 use super::remove::shows_nothing;
 use super::upper_access::DirFd;
 use super::{NodeRef, Overlay, RedirectDir};
 use crate::layer::FdKey;
-use crate::semantics::change::{MoveMark, Moved, NameInfo, RenamePlan, UpperName, mark_to_move, plan_rename};
+use crate::semantics::change::{MoveMark, NameInfo, RenamePlan, UpperName, mark_to_move, plan_rename};
 use crate::semantics::copy_up::Need;
 use crate::semantics::names::Mark;
 use crate::sys::{
@@ -32,9 +33,6 @@ pub enum RenameMode {
     /// Swap the two.
     Exchange,
 }
-
-/// The rename lock, held alone: the way from a node to the root stays as it is.
-type Alone<'a> = RwLockWriteGuard<'a, ()>;
 
 /// One end of a rename.
 struct End<'a> {
@@ -192,60 +190,6 @@ impl Overlay {
                 None => return false,
             }
         }
-    }
-
-    /// The redirect that a node needs to be found at another name.
-    fn redirect_if_moved(&self, node: &Arc<Node>, alone: &Alone<'_>) -> Result<Option<Vec<u8>>> {
-        // Let go before the path is walked: a lock taken twice waits for a writer in between.
-        let mark = mark_to_move(moved(&node.state.read()), false);
-        match mark {
-            MoveMark::Redirect => self.lower_path(node, alone)?.ok_or(Error::NotFound).map(Some),
-            MoveMark::None | MoveMark::Opaque => Ok(None),
-        }
-    }
-
-    /// The path from the layers' roots at which the lowers have a node: each ancestor's redirect
-    /// where it has one, else its name. `None` if it has neither, since all its known names were removed.
-    fn lower_path(&self, node: &Arc<Node>, _alone: &Alone<'_>) -> Result<Option<Vec<u8>>> {
-        let mut path = Vec::new();
-        let mut at = node.clone();
-        while at.ino != Ino::ROOT {
-            let (part, parent) = {
-                let state = at.state.read();
-                let link = state.links.first();
-                let redirect = match state.dir() {
-                    Some(dir) => dir.redirect.clone(),
-                    None => state.leaf().and_then(|leaf| leaf.rare().redirect.clone()),
-                };
-                let part = redirect.or_else(|| link.map(|link| (*link.name).into()));
-                (part, link.map(|link| link.parent.clone()))
-            };
-            let Some(part) = part else {
-                return Ok(None);
-            };
-            let absolute = part.first() == Some(&b'/');
-            let prefix = if absolute { part.to_vec() } else { [b"/", &*part].concat() };
-            path.splice(0..0, prefix);
-            match parent {
-                _ if absolute => break,
-                Some(parent) => at = parent,
-                None => return Ok(None),
-            }
-        }
-        Ok(Some(path))
-    }
-
-    /// Writes the redirect that a leaf needs before it is linked elsewhere. False if no path is known
-    /// that it could have.
-    pub(super) fn mark_redirect(&self, node: &Arc<Node>) -> Result<bool> {
-        let Some(path) = self.lower_path(node, &self.renaming.write())? else {
-            return Ok(false);
-        };
-        self.with_upper(node, |object, _| Ok(self.upper()?.mark(object, Mark::Redirect, &path)?))?;
-        if let Some(leaf) = node.state.write().leaf_mut() {
-            leaf.rare_mut().redirect = Some(path.into());
-        }
-        Ok(true)
     }
 
     fn lock_dirs<'a>(&self, from: &'a End<'_>, to: &'a End<'_>) -> Dirs<'a> {
@@ -592,14 +536,5 @@ fn too_long(e: SysError) -> Error {
     match e.errno {
         Errno::NOSPC | Errno::RANGE | Errno::TOOBIG => Error::RedirectOff,
         _ => Error::Sys(e),
-    }
-}
-
-fn moved(state: &NodeState) -> Moved {
-    match (state.dir(), &state.upper) {
-        (Some(dir), _) if dir.lowers.is_empty() => Moved::PureDirectory,
-        (Some(_), _) => Moved::MergedDirectory,
-        (None, Some(upper)) if upper.metacopy => Moved::Metacopy,
-        (None, _) => Moved::Other,
     }
 }
