@@ -17,6 +17,7 @@ const STEPS: usize = 3000;
 /// A run takes seconds; what takes this long hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
 const FILE: NewObject<'_> = NewObject::Node(FileKind::Regular, DeviceNumber { major: 0, minor: 0 });
+
 /// What threads work on, and what they do: what [`Client::step`] names by these numbers.
 struct Work {
     dirs: &'static [&'static str],
@@ -30,6 +31,7 @@ const ALL: Work = Work {
     names: &["dir", "sub", "file", "hard1", "hard2", "gone", "low", "up", "one", "new"],
     steps: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11],
 };
+
 /// Directories that move above and below each other.
 const MOVES: Work = Work {
     dirs: &["", "a", "b", "a/b", "b/a", "low"],
