@@ -18,6 +18,7 @@ mod checks;
 mod dump;
 mod errno;
 mod filesystem;
+mod kernel;
 mod mount;
 pub mod place;
 mod prerequisites;
@@ -33,6 +34,7 @@ pub use dump::{DumpOptions, assert_same_text, assert_same_tree, dump, dump_with}
 pub use errno::HasErrno;
 pub(crate) use errno::assert_errno;
 pub use filesystem::Filesystem;
+pub use kernel::mount_overlay;
 pub use mount::{Mount, is_mounted, mount_line};
 pub use prerequisites::{in_user_namespace, need_program, prerequisites};
 pub use process::{

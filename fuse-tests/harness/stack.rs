@@ -1,6 +1,7 @@
 //! The directories of one test, and what a mount of them can be.
 
 use super::checks::Check;
+use super::kernel::mount_overlay;
 use super::mount::Mount;
 use super::process::{Outcome, run};
 use super::{prerequisites, process};
@@ -190,7 +191,7 @@ impl Stack {
         let limit = Duration::from_secs(30);
         let outcome = match target {
             Target::Layerfs => run(&mut self.layerfs_command(options), limit),
-            Target::KernelOverlay => run(&mut self.kernel_command(options), limit),
+            Target::KernelOverlay => mount_overlay(&self.kernel_options(options), self.mnt()),
             Target::Plain => self.fill_plain(),
         };
         // A suite that was to run over io_uring must not run on the device unseen.
@@ -217,7 +218,8 @@ impl Stack {
         command
     }
 
-    fn kernel_command(&self, options: &[&str]) -> Command {
+    /// The options for the kernel's overlay that come nearest to what layerfs does, and these.
+    fn kernel_options(&self, options: &[&str]) -> String {
         let mut all = self.options();
         let defaults = ["redirect_dir=on", "metacopy=on", "index=on", "xino=on"];
         let key = |option: &str| option.split('=').next().unwrap().to_owned();
@@ -230,9 +232,7 @@ impl Stack {
         for option in options.iter().filter(|option| !unknown.contains(&key(option).as_str())) {
             all += &format!(",{option}");
         }
-        let mut command = Command::new("mount");
-        command.args(["-t", "overlay", "overlay"]).arg(self.mnt()).arg("-o").arg(all);
-        command
+        all
     }
 
     /// Copies the merged tree into the mount point, once.

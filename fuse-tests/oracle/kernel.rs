@@ -1,6 +1,6 @@
 //! A mount of the kernel's overlayfs over given directories, always taken down again.
 
-use crate::harness::{in_user_namespace, run};
+use crate::harness::{in_user_namespace, mount_overlay, run};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -42,17 +42,9 @@ impl KernelMount {
     /// Mounts after [`KernelMount::down`].
     pub(crate) fn again(&mut self) {
         assert!(!self.live, "mounted already");
-        let mut said = String::new();
-        let done = crate::harness::wait_until(Duration::from_secs(5), || {
-            let mut mount = Command::new("mount");
-            mount.args(["-t", "overlay", "overlay", "-o", &self.options]).arg(&self.at);
-            let outcome = run(&mut mount, Duration::from_secs(30));
-            said = outcome.stderr.clone();
-            // The mount before this one may still be going down.
-            outcome.success() || !said.contains("busy")
-        });
-        let mounted = done && crate::harness::is_mounted(&self.at);
-        assert!(mounted, "mount -t overlay -o {}: {said}", self.options);
+        let outcome = mount_overlay(&self.options, &self.at);
+        let mounted = outcome.success() && crate::harness::is_mounted(&self.at);
+        assert!(mounted, "mount -t overlay -o {}: {outcome:?}", self.options);
         self.live = true;
     }
 
