@@ -24,6 +24,35 @@ pub(super) fn at<'a>(overlay: &'a Overlay, path: &str) -> Result<Entry<'a>> {
     last.ok_or(super::super::Error::NotFound)
 }
 
+/// What a directory lists but itself and its parent, by name.
+fn names(overlay: &Overlay, dir: Ino) -> Result<Vec<(Vec<u8>, Ino, FileKind)>> {
+    let mut names = Vec::new();
+    overlay.read_dir(dir, 0, |entry| {
+        if entry.name != b"." && entry.name != b".." {
+            names.push((entry.name.to_vec(), entry.ino, entry.kind));
+        }
+        Ok(())
+    })?;
+    names.sort_by(|a: &(Vec<u8>, Ino, FileKind), b| a.0.cmp(&b.0));
+    Ok(names)
+}
+
+/// All objects below the root, each name asked for.
+pub(super) fn objects(overlay: &Overlay) -> (Ids, Vec<Entry<'_>>) {
+    let mut ids = Ids::from([(Ino::ROOT, String::new())]);
+    let mut entries: Vec<Entry<'_>> = Vec::new();
+    let mut directories = vec![Ino::ROOT];
+    while let Some(dir) = directories.pop() {
+        for (name, ino, kind) in names(overlay, dir).unwrap() {
+            let path = format!("{}/{}", ids[&dir], String::from_utf8_lossy(&name));
+            entries.push(overlay.lookup(dir, &name).unwrap().unwrap());
+            ids.entry(ino).or_insert(path);
+            directories.extend(kind.is_dir().then_some(ino));
+        }
+    }
+    (ids, entries)
+}
+
 /// One shown object, as a dump tells of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line {
@@ -37,7 +66,6 @@ pub(super) struct Line {
 #[derive(Debug, Default)]
 pub(super) struct Dump {
     lines: Vec<Line>,
-    numbers: Vec<Ino>,
 }
 
 impl Dump {
@@ -50,27 +78,11 @@ impl Dump {
         dump
     }
 
-    /// The objects, to know them again.
-    pub(super) fn ids(&self) -> Ids {
-        let mut ids = Ids::new();
-        for (line, ino) in self.lines.iter().zip(&self.numbers) {
-            ids.entry(*ino).or_insert(line.path.clone());
-        }
-        ids
-    }
-
     fn directory(&mut self, overlay: &Overlay, path: &str, ino: Ino, ids: &Ids) {
-        let mut names = Vec::new();
-        let read = overlay.read_dir(ino, 0, |entry| {
-            if entry.name != b"." && entry.name != b".." {
-                names.push((entry.name.to_vec(), entry.ino, entry.kind));
-            }
-            Ok(())
-        });
-        if let Err(e) = read {
+        let names = names(overlay, ino).unwrap_or_else(|e| {
             self.complain(path, format!("read_dir: {e}"));
-        }
-        names.sort_by(|a: &(Vec<u8>, Ino, FileKind), b| a.0.cmp(&b.0));
+            Vec::new()
+        });
         for (name, listed, kind) in names {
             let path = format!("{path}/{}", String::from_utf8_lossy(&name));
             match overlay.lookup(ino, &name) {
@@ -90,7 +102,6 @@ impl Dump {
 
     fn complain(&mut self, path: &str, text: String) {
         self.lines.push(Line { path: path.to_owned(), directory: false, text, mtime: String::new() });
-        self.numbers.push(Ino(0));
     }
 
     fn add(&mut self, overlay: &Overlay, path: &str, ino: Ino, attr: &Attr, ids: &Ids) {
@@ -121,7 +132,6 @@ impl Dump {
         }
         let mtime = format!("mtime={}.{:09}", attr.mtime.secs, attr.mtime.nanos);
         self.lines.push(Line { path: path.to_owned(), directory: attr.kind.is_dir(), text, mtime });
-        self.numbers.push(ino);
     }
 
     /// As text; without the modification times of `touched`, and without those of all directories

@@ -3,7 +3,7 @@
 
 use super::super::{Error, NewObject, Overlay, Result};
 use super::cases::{COPY_UPS, CREATIONS, Case, EXCHANGES, HARD_LINKS, REMOVALS, RENAMES};
-use super::dump::{Dump, Ids, ROOT, at, diff};
+use super::dump::{Dump, Ids, ROOT, at, diff, objects};
 use super::fixture::{Ability, Lowers, World};
 use crate::sys::Errno;
 use crate::sys::fault::{Fault, with};
@@ -54,13 +54,6 @@ fn world(case: &Case, lowers: &Lowers, ability: Ability) -> World {
     world
 }
 
-/// Its engine, and its objects.
-fn open(world: &World) -> (Overlay, Ids) {
-    let overlay = world.open();
-    let ids = Dump::of(&overlay, &Ids::new()).ids();
-    (overlay, ids)
-}
-
 fn run(case: &Case, overlay: &Overlay) -> Result<()> {
     (case.plan)(overlay)?()
 }
@@ -77,7 +70,8 @@ fn look(case: &Case, overlay: &Overlay, ids: &Ids) -> Shown {
 /// The case when nothing disturbs it.
 fn undisturbed<'a>(case: &'a Case, lowers: &'a Lowers, ability: Ability) -> Trial<'a> {
     let world = world(case, lowers, ability);
-    let (overlay, ids) = open(&world);
+    let overlay = world.open();
+    let (ids, _) = objects(&overlay);
     let before = look(case, &overlay, &ids);
     run(case, &overlay).unwrap_or_else(|e| panic!("{}: {e}", case.name));
     let after = look(case, &overlay, &ids);
@@ -106,19 +100,21 @@ impl Trial<'_> {
         changes.is_empty()
     }
 
-    /// Does the operation, which did not happen, once more.
-    fn again(&self, context: &str, overlay: &Overlay, ids: &Ids, timeless: bool) {
+    /// Does the operation, which did not happen, once more; gives what is shown then.
+    fn again(&self, context: &str, overlay: &Overlay, ids: &Ids, timeless: bool) -> Shown {
         let context = format!("{context}, done again");
-        match run(self.case, overlay) {
-            Ok(()) => {
-                self.compare(&context, &self.after, &look(self.case, overlay, ids), timeless);
-            }
+        let done = run(self.case, overlay);
+        let live = look(self.case, overlay, ids);
+        match done {
+            Ok(()) => drop(self.compare(&context, &self.after, &live, timeless)),
             Err(e) => self.problem(&context, &e.to_string()),
         }
+        live
     }
 
     /// Makes and removes a name in each directory: what the engine holds of them must still be true.
-    fn use_all(&self, context: &str, overlay: &Overlay, ids: &Ids) {
+    /// Gives what is shown then.
+    fn use_all(&self, context: &str, overlay: &Overlay, ids: &Ids) -> Shown {
         for path in ids.values().filter(|path| !path.is_empty()) {
             let used = at(overlay, path).and_then(|dir| match dir.attr.kind {
                 FileKind::Directory => {
@@ -132,14 +128,15 @@ impl Trial<'_> {
                 self.problem(context, &format!("{path}: {e}"));
             }
         }
+        look(self.case, overlay, ids)
     }
 
     /// The n-th call fails. False once the operation makes fewer calls.
     fn fail(&self, errno: Errno, nth: usize, again: bool) -> bool {
         let world = world(self.case, self.lowers, self.ability);
-        let (overlay, ids) = open(&world);
+        let overlay = world.open();
         // The kernel knows all objects: what memory holds of them outlives the failure.
-        let known: Vec<_> = ids.values().filter_map(|path| at(&overlay, path).ok()).collect();
+        let (ids, known) = objects(&overlay);
         if again {
             // What was listed is not asked again: other calls fail.
             look(self.case, &overlay, &ids);
@@ -158,13 +155,11 @@ impl Trial<'_> {
         if nth >= calls {
             return false;
         }
-        if good && !done {
-            match again {
-                true => self.again(&context, &overlay, &ids, timeless),
-                false => self.use_all(&context, &overlay, &ids),
-            }
-        }
-        let live = look(self.case, &overlay, &ids);
+        let live = match good && !done {
+            true if again => self.again(&context, &overlay, &ids, timeless),
+            true => self.use_all(&context, &overlay, &ids),
+            false => live,
+        };
         drop(known);
         drop(overlay);
         // An operation that succeeded all the same could not clean up after itself.
@@ -182,7 +177,8 @@ impl Trial<'_> {
     /// The process dies at the n-th call. False once the operation makes fewer calls.
     fn die(&self, nth: usize) -> bool {
         let world = world(self.case, self.lowers, self.ability);
-        let (overlay, ids) = open(&world);
+        let overlay = world.open();
+        let (ids, _) = objects(&overlay);
         let op = (self.case.plan)(&overlay).unwrap();
         let (_, calls) = with(Some(Fault::Die), nth, op);
         // Lets go of its locks, but cleans nothing up.
