@@ -218,6 +218,26 @@ fn u12_a_metacopy_without_data_below_is_shown_and_answers_eio_for_its_data() {
     twice(&mut m, |m| assert_eq!(names(m.path()), ["other"]));
 }
 
+#[test]
+fn u12_r2_a_metacopy_without_data_below_does_not_get_that_of_its_name_when_it_moves() {
+    let stack = Stack::new(1);
+    fill(stack.lower(0), &["d/lost"]);
+    fill(stack.upper(), &["d/lost"]);
+    mark(stack.upper().join("d/lost"), "metacopy", "");
+    mark(stack.upper().join("d/lost"), "redirect", "/gone/name");
+    let mut m = stack.mount(&[]);
+    if m.differs_on(&[Target::KernelOverlay], "the kernel refuses the lookup") {
+        return;
+    }
+    assert_errno!(fs::read(m.join("d/lost")), Errno::IO);
+    fs::rename(m.join("d/lost"), m.join("moved")).unwrap();
+    twice(&mut m, |m| {
+        assert_eq!(names(m.path()), ["d", "moved"]);
+        assert_errno!(fs::read(m.join("moved")), Errno::IO);
+        assert_eq!(place::redirect(stack.upper().join("moved")).unwrap(), b"/gone/name");
+    });
+}
+
 /// By an open descriptor, as `ln -L /proc/self/fd/N` does, of an ordinary file and of one in the index.
 #[test]
 fn c5_r2_a_file_that_is_linked_when_no_name_of_it_is_known_keeps_its_data() {

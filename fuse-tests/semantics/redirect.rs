@@ -228,3 +228,42 @@ fn u11_a_redirect_to_nothing_shows_the_directory_alone() {
         assert_eq!(names(m.join("to_file")), ["a"]);
     });
 }
+
+#[test]
+fn u11_u12_a_redirect_that_is_no_path_spoils_only_what_has_it() {
+    for bad in ["", ".", "../x", "a/b", "/x//y"] {
+        let stack = stack_with(&["d/bad/below", "d/file", "d/meta", "x/y", "a/b"]);
+        fill(stack.upper(), &["d/bad/above", "d/meta"]);
+        mark(stack.upper().join("d/bad"), "redirect", bad);
+        mark(stack.upper().join("d/meta"), "redirect", bad);
+        mark(stack.upper().join("d/meta"), "metacopy", "");
+        let mut m = stack.mount(&[]);
+        if m.differs_on(&[Target::KernelOverlay], "the kernel refuses the lookup of both, with EINVAL") {
+            return;
+        }
+        // Not with a dump, which the directory refuses.
+        let check = |m: &Mount| {
+            let (dir, meta) = (m.join("d/bad"), m.join("d/meta"));
+            assert_eq!(names(m.join("d")), ["bad", "file", "meta"], "{bad:?}");
+            assert!(lstat(&dir).is_dir() && lstat(&meta).len() == 6, "{bad:?}");
+            assert_errno!(fs::read_dir(&dir).unwrap().next().unwrap(), Errno::IO, "{bad:?}");
+            assert_errno!(fs::symlink_metadata(dir.join("above")), Errno::IO, "{bad:?}");
+            assert_errno!(fs::write(dir.join("new"), ""), Errno::IO, "{bad:?}");
+            assert_errno!(fs::remove_dir(&dir), Errno::IO, "{bad:?}");
+            assert_errno!(fs::read(&meta), Errno::IO, "{bad:?}");
+            for moved in [&dir, &meta] {
+                assert_errno!(fs::rename(moved, m.join("moved")), Errno::IO, "{bad:?}");
+                assert_eq!(place::redirect(stack.upper().join("d/bad")).unwrap(), bad.as_bytes());
+            }
+            assert_errno!(fs::hard_link(&meta, m.join("linked")), Errno::IO, "{bad:?}");
+            assert_eq!(names(m.path()), ["a", "d", "x"], "{bad:?}");
+        };
+        check(&m);
+        m.remount(&[]);
+        check(&m);
+        fs::remove_file(m.join("d/meta")).unwrap();
+        m.assert_whiteout("d/meta");
+        m.remount(&[]);
+        assert_eq!(names(m.join("d")), ["bad", "file"], "{bad:?}");
+    }
+}

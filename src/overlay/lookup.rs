@@ -10,7 +10,7 @@ use super::upper_access::DirFd;
 use super::{Overlay, RedirectDir};
 use crate::layer::{Finding, Found, NlinkMark, Object, probe_name};
 use crate::semantics::change::{NameInfo, UpperName};
-use crate::semantics::lookup::{BadRedirect, Class, Scope, Search, Step};
+use crate::semantics::lookup::{Class, Scope, Search, Step};
 use crate::semantics::names::{self, NameClass};
 use crate::sys::{AsFd, Ref};
 use crate::types::{Attr, FileKind, FileName, Ino, LayerIdx, RealId};
@@ -37,6 +37,8 @@ pub(super) struct Resolution {
     pub(super) lowers: SmallVec<[(Place, Box<Found>); 1]>,
     /// The name in the index under which `upper` was found.
     pub(super) index: Option<Vec<u8>>,
+    /// A redirect mark on the way is no path, so that what is below is not known.
+    pub(super) misled: bool,
 }
 
 impl Resolution {
@@ -54,12 +56,6 @@ impl Resolution {
     fn attributes(&self) -> Option<Attr> {
         let lower = || self.lowers.get(self.described_by()).map(|(_, found)| found.attr);
         self.upper.as_ref().map(|upper| upper.attr).or_else(lower)
-    }
-}
-
-impl From<BadRedirect> for Error {
-    fn from(_: BadRedirect) -> Error {
-        Error::BadRedirect
     }
 }
 
@@ -100,7 +96,7 @@ impl Overlay {
         let fd = self.upper_dir_if_any(dir)?;
         let merged = {
             let state = dir.state.read();
-            let body = state.dir().ok_or(Error::NotDirectory)?;
+            let body = state.known_dir()?;
             self.must_list(body) && body.lowers.len() + usize::from(state.upper.is_some()) > 1
         };
         if merged {
@@ -139,7 +135,7 @@ impl Overlay {
         };
         if let Some(fd) = fd.filter(|_| !skip(&search, UPPER)) {
             let finding = self.upper()?.find(Ref::At(fd.as_fd(), name), body.xattr_whiteouts)?;
-            if self.feed(&mut search, 0, &finding)? == Step::Keep
+            if self.feed(&mut search, 0, &finding) == Step::Keep
                 && let Finding::Found(upper) = finding
             {
                 found.upper = Some(upper);
@@ -163,6 +159,7 @@ impl Overlay {
             };
             found.lowers.extend(self.ask_layer(&mut search, layer, start, name)?);
         }
+        found.misled = search.misled();
         Ok(found)
     }
 
@@ -180,7 +177,7 @@ impl Overlay {
         for (n, component) in path.iter().enumerate() {
             let rest = path.len() - 1 - n;
             let finding = lower.find(&at, component)?;
-            let step = self.feed(search, rest, &finding)?;
+            let step = self.feed(search, rest, &finding);
             let (Finding::Found(found), true) = (finding, step != Step::Skip) else {
                 return Ok(None);
             };
@@ -194,7 +191,7 @@ impl Overlay {
     }
 
     /// Tells the search what a layer has.
-    fn feed(&self, search: &mut Search, rest: usize, finding: &Finding) -> Result<Step> {
+    fn feed(&self, search: &mut Search, rest: usize, finding: &Finding) -> Step {
         let follow = self.redirect_dir != RedirectDir::NoFollow;
         let class = match finding {
             Finding::Absent => Class::Absent,
@@ -208,7 +205,7 @@ impl Overlay {
                 }
             }
         };
-        Ok(search.component(rest, class)?)
+        search.component(rest, class)
     }
 
     /// Makes or finds the node of a resolution, and counts a reference.
@@ -339,6 +336,7 @@ impl Overlay {
     pub(super) fn load_listing(&self, dir: &Arc<Node>) -> Result<()> {
         let fd = self.upper_dir_if_any(dir)?;
         let mut state = dir.state.write();
+        state.known_dir()?;
         let body = state.dir_mut().ok_or(Error::NotDirectory)?;
         if self.must_list(body) {
             let (listing, cut) = self.read_listing(body, fd.as_ref())?;
@@ -447,6 +445,7 @@ fn dir_body(found: Resolution) -> DirBody {
     let marks = found.upper.map(|upper| upper.marks);
     DirBody {
         described_by,
+        misled: found.misled,
         lowers: found.lowers.into_iter().map(|(place, _)| place).collect(),
         impure: marks.as_ref().is_some_and(|m| m.impure),
         opaque: marks.as_ref().is_some_and(|m| m.opaque),
@@ -462,16 +461,17 @@ fn leaf_body(found: Resolution) -> LeafBody {
     let data_missing = top_is_meta && !found.lowers.last().is_some_and(|(_, last)| has_data(last));
     let device = found.top().and_then(|top| top.marks.device);
     let in_upper = found.upper.is_some();
-    let redirect = found.upper.as_ref().and_then(|upper| upper.marks.redirect.clone());
+    let metacopy = found.upper.as_ref().filter(|_| top_is_meta);
+    let redirect = metacopy.and_then(|upper| upper.marks.redirect.clone());
     let several_names = found.lowers.first().is_some_and(|(_, lower)| lower.attr.nlink > 1);
     let mut lowers = found.lowers.into_iter();
     let first = lowers.next().map(|(place, found)| (place, found.real));
     let data = lowers.next_back().map(|(place, _)| place);
-    let rare = RareBody { data_missing, device, ..RareBody::NONE };
+    let rare = RareBody { data_missing, device, redirect, ..RareBody::NONE };
     match (in_upper, first) {
         // The shown object is the upper's: the lowers only give the data.
         (true, Some(lower)) if top_is_meta || found.index.is_some() => {
-            LeafBody { lower: Some(lower), several_names, rare: RareBody { data, redirect, ..rare }.kept() }
+            LeafBody { lower: Some(lower), several_names, rare: RareBody { data, ..rare }.kept() }
         }
         (true, _) => LeafBody { lower: None, several_names: false, rare: rare.kept() },
         (false, lower) => LeafBody { lower, several_names, rare: RareBody { data, ..rare }.kept() },

@@ -12,6 +12,7 @@
 //!
 //! No lock is held across a copy of data but that node's `copy_up` lock, and none across a reply.
 
+use super::error::{Error, Result};
 use super::listing::Listing;
 use crate::layer::Object;
 use crate::sys::OwnedFd;
@@ -169,6 +170,8 @@ pub(super) struct DirBody {
     pub(super) described_by: u16,
     /// The redirect mark of its upper part.
     pub(super) redirect: Option<Box<[u8]>>,
+    /// A redirect mark of it is no path, so that what is in it is not known.
+    pub(super) misled: bool,
     /// Its upper part is marked impure.
     pub(super) impure: bool,
     /// Its upper part is marked opaque.
@@ -184,6 +187,15 @@ pub(super) struct DirBody {
 }
 
 impl NodeState {
+    /// The directory's part, if what is in it can be known.
+    pub(super) fn known_dir(&self) -> Result<&DirBody> {
+        match self.dir() {
+            None => Err(Error::NotDirectory),
+            Some(dir) if dir.misled => Err(Error::BadRedirect),
+            Some(dir) => Ok(dir),
+        }
+    }
+
     /// The directory's part; `None` for other kinds.
     pub(super) fn dir(&self) -> Option<&DirBody> {
         match &self.body {

@@ -4,6 +4,7 @@ use super::Overlay;
 use super::error::{Error, Result};
 use super::node::{Node, NodeState};
 use crate::semantics::change::{MoveMark, Moved, mark_to_move};
+use crate::semantics::lookup::redirect_path;
 use crate::semantics::names::Mark;
 use crate::types::Ino;
 use parking_lot::RwLockWriteGuard;
@@ -36,6 +37,10 @@ impl Overlay {
                     Some(dir) => dir.redirect.clone(),
                     None => state.leaf().and_then(|leaf| leaf.rare().redirect.clone()),
                 };
+                // What it stands for is not known, and must not become what another path names.
+                if redirect.as_deref().is_some_and(|mark| redirect_path(mark).is_none()) {
+                    return Err(Error::BadRedirect);
+                }
                 let part = redirect.or_else(|| link.map(|link| (*link.name).into()));
                 (part, link.map(|link| link.parent.clone()))
             };

@@ -55,6 +55,7 @@ pub(super) fn renew(state: &mut NodeState, found: NodeState) {
     match (&mut state.body, found.body) {
         (Body::Dir(dir), Body::Dir(new)) => {
             (dir.lowers, dir.described_by, dir.listing) = (new.lowers, new.described_by, None);
+            dir.misled = new.misled;
         }
         (Body::Leaf(leaf), Body::Leaf(new)) => {
             let RareBody { redirect, hidden_names, device, .. } =

@@ -142,7 +142,7 @@ impl Overlay {
 
     /// Brings to the upper what moves, under its name.
     fn bring(&self, dir: &Arc<Node>, name: &[u8], node: &Arc<Node>) -> Result<()> {
-        let merged = node.kind.is_dir() && node.state.read().dir().is_some_and(|d| !d.lowers.is_empty());
+        let merged = node.kind.is_dir() && !node.state.read().known_dir()?.lowers.is_empty();
         let marks = self.upper()?.marks().is_some();
         if merged && (self.redirect_dir != RedirectDir::On || !marks) {
             return Err(Error::RedirectOff);

@@ -55,10 +55,6 @@ enum Holding {
     Metacopy,
 }
 
-/// A redirect mark that is no path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BadRedirect;
-
 /// A search for one name through the layers.
 #[derive(Clone, Debug)]
 pub struct Search {
@@ -67,6 +63,7 @@ pub struct Search {
     holding: Holding,
     ended: bool,
     redirected: bool,
+    misled: bool,
 }
 
 impl Search {
@@ -78,6 +75,7 @@ impl Search {
             holding: Holding::Nothing,
             ended: false,
             redirected: false,
+            misled: false,
         }
     }
 
@@ -102,71 +100,82 @@ impl Search {
         self.ended
     }
 
+    /// Whether it ended at a redirect mark that is no path: what is below is not known.
+    pub fn misled(&self) -> bool {
+        self.misled
+    }
+
     /// Tells what the layer has at a component, `rest` components before the last.
-    pub fn component(&mut self, rest: usize, class: Class<'_>) -> Result<Step, BadRedirect> {
+    pub fn component(&mut self, rest: usize, class: Class<'_>) -> Step {
         match class {
-            Class::Absent => Ok(Step::Skip),
+            Class::Absent => Step::Skip,
             Class::Whiteout => {
                 self.ended = true;
-                Ok(Step::Skip)
+                Step::Skip
             }
             Class::Directory { opaque, redirect } => {
                 if rest == 0 && self.holding == Holding::Metacopy {
                     self.ended = true;
-                    return Ok(Step::Skip);
+                    return Step::Skip;
                 }
-                self.continue_below(rest, opaque, redirect)?;
+                self.continue_below(rest, opaque, redirect);
                 if rest > 0 {
-                    return Ok(Step::Descend);
+                    return if self.misled { Step::Skip } else { Step::Descend };
                 }
                 self.holding = Holding::Directories;
-                Ok(Step::Keep)
+                Step::Keep
             }
             Class::Other { metacopy, redirect } => {
                 if rest > 0 || self.holding == Holding::Directories {
                     self.ended = true;
-                    return Ok(Step::Skip);
+                    return Step::Skip;
                 }
-                self.continue_below(0, !metacopy, redirect)?;
+                self.continue_below(0, !metacopy, redirect);
                 self.holding = Holding::Metacopy;
-                Ok(Step::Keep)
+                Step::Keep
             }
         }
     }
 
-    fn continue_below(&mut self, rest: usize, end: bool, redirect: Option<&[u8]>) -> Result<(), BadRedirect> {
-        if end {
-            self.ended = true;
-            return Ok(());
+    fn continue_below(&mut self, rest: usize, end: bool, redirect: Option<&[u8]>) {
+        match redirect {
+            _ if end => self.ended = true,
+            None => {}
+            Some(redirect) => {
+                self.misled = self.follow(rest, redirect).is_none();
+                self.ended |= self.misled;
+            }
         }
-        let Some(redirect) = redirect else {
-            return Ok(());
-        };
-        self.redirected = true;
+    }
+
+    /// Goes on at a redirect's path; `None` if it is none.
+    fn follow(&mut self, rest: usize, redirect: &[u8]) -> Option<()> {
+        let (scope, path) = redirect_path(redirect)?;
         let at = self.path.len() - 1 - rest;
-        match redirect.strip_prefix(b"/") {
-            None => self.path[at] = valid_component(redirect)?,
-            Some(absolute) => {
-                let mut path = Vec::new();
-                for part in absolute.split(|b| *b == b'/') {
-                    path.push(valid_component(part)?);
-                }
-                path.extend(self.path.drain(at + 1..));
-                self.path = path;
+        self.redirected = true;
+        match scope {
+            Scope::Parent => drop(self.path.splice(at..=at, path)),
+            Scope::Root => {
+                self.path.splice(..=at, path);
                 self.scope = Scope::Root;
                 // An opaque directory on the way hides what is below it, but not what this names.
                 self.ended = false;
             }
         }
-        Ok(())
+        Some(())
     }
 }
 
-fn valid_component(name: &[u8]) -> Result<Box<[u8]>, BadRedirect> {
-    match name {
-        b"" | b"." | b".." => Err(BadRedirect),
-        _ if name.contains(&b'/') || name.contains(&0) => Err(BadRedirect),
-        _ => Ok(name.into()),
+/// Where a redirect mark leads: to another name in the same directory, or to a path from the layers'
+/// roots. `None` if it is neither.
+pub fn redirect_path(mark: &[u8]) -> Option<(Scope, Vec<Box<[u8]>>)> {
+    let component = |name: &[u8]| {
+        let valid = !matches!(name, b"" | b"." | b"..") && !name.contains(&b'/') && !name.contains(&0);
+        valid.then(|| Box::from(name))
+    };
+    match mark.strip_prefix(b"/") {
+        None => Some((Scope::Parent, vec![component(mark)?])),
+        Some(path) => Some((Scope::Root, path.split(|b| *b == b'/').map(component).collect::<Option<_>>()?)),
     }
 }
 
@@ -186,7 +195,7 @@ mod tests {
             if search.ended() {
                 break;
             }
-            if search.component(0, *class) == Ok(Step::Keep) {
+            if search.component(0, *class) == Step::Keep {
                 kept.push(at);
             }
         }
@@ -240,7 +249,7 @@ mod tests {
     fn u11_a_relative_redirect_changes_the_name_below() {
         let mut search = Search::new(b"new");
         let moved = Class::Directory { opaque: false, redirect: Some(b"old") };
-        assert_eq!(search.component(0, moved), Ok(Step::Keep));
+        assert_eq!(search.component(0, moved), Step::Keep);
         assert_eq!((search.scope(), search.path()), (Scope::Parent, &[Box::from(&b"old"[..])][..]));
     }
 
@@ -248,48 +257,57 @@ mod tests {
     fn u11_an_absolute_redirect_starts_at_the_roots() {
         let mut search = Search::new(b"new");
         let moved = Class::Directory { opaque: false, redirect: Some(b"/a/b") };
-        assert_eq!(search.component(0, moved), Ok(Step::Keep));
+        assert_eq!(search.component(0, moved), Step::Keep);
         assert_eq!((search.scope(), search.path().len()), (Scope::Root, 2));
-        assert_eq!(search.component(1, DIR), Ok(Step::Descend));
-        assert_eq!(search.component(0, DIR), Ok(Step::Keep));
+        assert_eq!(search.component(1, DIR), Step::Descend);
+        assert_eq!(search.component(0, DIR), Step::Keep);
     }
 
     #[test]
     fn u11_a_redirect_on_the_way_moves_the_rest_with_it() {
         let mut search = Search::new(b"n");
-        search.component(0, Class::Directory { opaque: false, redirect: Some(b"/a/b/c") }).unwrap();
-        search.component(1, Class::Directory { opaque: false, redirect: Some(b"/x") }).unwrap();
+        search.component(0, Class::Directory { opaque: false, redirect: Some(b"/a/b/c") });
+        search.component(1, Class::Directory { opaque: false, redirect: Some(b"/x") });
         let path: Vec<_> = search.path().iter().map(|p| &p[..]).collect();
         assert_eq!(path, [&b"x"[..], b"c"]);
-        search.component(1, Class::Directory { opaque: false, redirect: Some(b"y") }).unwrap();
+        search.component(1, Class::Directory { opaque: false, redirect: Some(b"y") });
         assert_eq!(&*search.path()[0], b"y");
     }
 
     #[test]
     fn u11_an_opaque_directory_on_the_way_ends_the_search_below_it() {
         let mut search = Search::new(b"n");
-        search.component(0, Class::Directory { opaque: false, redirect: Some(b"/a/b") }).unwrap();
-        assert_eq!(search.component(1, OPAQUE), Ok(Step::Descend));
-        assert_eq!(search.component(0, DIR), Ok(Step::Keep));
+        search.component(0, Class::Directory { opaque: false, redirect: Some(b"/a/b") });
+        assert_eq!(search.component(1, OPAQUE), Step::Descend);
+        assert_eq!(search.component(0, DIR), Step::Keep);
         assert!(search.ended());
     }
 
     #[test]
     fn u11_an_absolute_redirect_below_an_opaque_directory_goes_on() {
         let mut search = Search::new(b"n");
-        search.component(0, Class::Directory { opaque: false, redirect: Some(b"/a/b") }).unwrap();
-        assert_eq!(search.component(1, OPAQUE), Ok(Step::Descend));
+        search.component(0, Class::Directory { opaque: false, redirect: Some(b"/a/b") });
+        assert_eq!(search.component(1, OPAQUE), Step::Descend);
         let moved = Class::Directory { opaque: false, redirect: Some(b"/c") };
-        assert_eq!(search.component(0, moved), Ok(Step::Keep));
+        assert_eq!(search.component(0, moved), Step::Keep);
         assert!(!search.ended());
     }
 
     #[test]
-    fn u11_redirects_that_leave_the_layer_are_refused() {
+    fn u11_u12_redirects_that_leave_the_layer_lead_nowhere() {
         for bad in [&b""[..], b"..", ".".as_bytes(), b"a/b", b"/", b"/a/../b", b"/a//b", b"/a/"] {
+            let directory = Class::Directory { opaque: false, redirect: Some(bad) };
+            for class in [directory, Class::Other { metacopy: true, redirect: Some(bad) }] {
+                let mut search = Search::new(b"n");
+                assert_eq!(search.component(0, class), Step::Keep, "{bad:?}");
+                assert!(search.ended() && search.misled(), "{bad:?}");
+            }
+            // On the way to what another redirect names.
             let mut search = Search::new(b"n");
-            let class = Class::Directory { opaque: false, redirect: Some(bad) };
-            assert_eq!(search.component(0, class), Err(BadRedirect), "{bad:?}");
+            search.component(0, Class::Directory { opaque: false, redirect: Some(b"/a/b") });
+            assert!(!search.misled());
+            assert_eq!(search.component(1, directory), Step::Skip, "{bad:?}");
+            assert!(search.ended() && search.misled(), "{bad:?}");
         }
     }
 }

@@ -91,7 +91,7 @@ pub(super) fn lookup(layers: &[Layer], dir: &Node, name: &str) -> Option<Node> {
         for (n, component) in path.iter().enumerate() {
             at = join(&at, std::str::from_utf8(component).unwrap());
             let object = objects.get(&at);
-            match search.component(path.len() - 1 - n, classify(object)).unwrap() {
+            match search.component(path.len() - 1 - n, classify(object)) {
                 Step::Descend => {}
                 Step::Skip => break,
                 Step::Keep => {

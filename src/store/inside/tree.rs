@@ -176,8 +176,10 @@ impl<'a> Tree<'a> {
         for (n, component) in path.iter().enumerate() {
             let finding =
                 find_marked(self.layer(layer), &at, component).map_err(InsideError::layer(whole))?;
-            let fed = search.component(path.len() - 1 - n, class_of(&finding));
-            let step = fed.map_err(|_| InsideError::BadRedirect(whole.into()))?;
+            let step = search.component(path.len() - 1 - n, class_of(&finding));
+            if search.misled() {
+                return Err(InsideError::BadRedirect(whole.into()));
+            }
             let (Finding::Found(found), true) = (finding, step != Step::Skip) else {
                 return Ok(None);
             };
