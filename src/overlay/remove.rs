@@ -5,6 +5,7 @@ use super::error::{Error, Result};
 use super::listing::UpperRow;
 use super::node::{Node, NodeState};
 use super::upper_access::DirFd;
+use crate::layer::FdKey;
 use crate::semantics::change::{NameInfo, RemovalPlan, UpperName, plan_removal};
 use crate::semantics::copy_up::Need;
 use crate::semantics::names::Mark;
@@ -62,7 +63,6 @@ impl Overlay {
             return Err(Error::NotEmpty);
         }
         let fd = self.prepare_removal(&dir, name, node)?;
-        let anchor = self.upper_dir_if_any(node)?;
         // No directory moves from here on: had this one moved already, its lock might come first.
         let _unmoved = self.renaming.read();
         if !node.state.read().links.iter().any(|link| link.is(&dir, name)) {
@@ -77,7 +77,12 @@ impl Overlay {
             return Err(Error::NotEmpty);
         }
         let info = self.name_info(state.dir().ok_or(Error::NotDirectory)?, fd.as_ref(), name)?;
-        self.remove_directory(&fd.ok_or(Error::ReadOnly)?, &mut state, name, info)?;
+        let fd = fd.ok_or(Error::ReadOnly)?;
+        let anchor = match (&victim.upper, self.pool.peek(FdKey::UpperDir(node.ino))) {
+            (Some(_), None) => Some(Arc::new(open_dir_path(fd.as_fd(), name, true)?)),
+            (_, open) => open,
+        };
+        self.remove_directory(&fd, &mut state, name, info)?;
         victim.anchor = anchor;
         let parent = self.forget_name(&dir, &mut state, &mut victim, name, info);
         drop(victim);

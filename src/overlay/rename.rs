@@ -60,6 +60,9 @@ impl End<'_> {
     }
 }
 
+/// What stands at an end is not what was looked up there. On a mount the kernel's own locks prevent it.
+const MOVED_MEANWHILE: Error = Error::Sys(SysError { call: "renameat2", errno: Errno::AGAIN });
+
 /// The locked states of the two directories, which may be one.
 struct Dirs<'a> {
     from: RwLockWriteGuard<'a, NodeState>,
@@ -107,7 +110,7 @@ impl Overlay {
         let alone = self.renaming.write();
         // What moved meanwhile may be above the directory it was found in: its lock comes first then.
         if !from.is_still_there() || !to.is_still_there() {
-            return Err(Error::Sys(SysError { call: "renameat2", errno: Errno::AGAIN }));
+            return Err(MOVED_MEANWHILE);
         }
         self.check_loops(&from, &to, exchange)?;
         from.redirect = self.redirect_if_moved(from.node()?, &alone)?;
@@ -270,7 +273,7 @@ impl Overlay {
             || target_info.visible() != target.is_some()
             || target.as_ref().is_some_and(|target| !to.still_has(target))
         {
-            return Err(Error::Sys(SysError { call: "renameat2", errno: Errno::AGAIN }));
+            return Err(MOVED_MEANWHILE);
         }
         self.mark_before(from, &mut source, target_info.lower)?;
         self.impure_if_copy(to, dirs.to(), node, &source)?;
@@ -506,11 +509,11 @@ impl Overlay {
         let a_info = self.info(from, &dirs.from)?;
         let b_info = self.info(to, dirs.to())?;
         if !a_info.in_upper() || !b_info.in_upper() {
-            return Err(Error::Sys(SysError { call: "renameat2", errno: Errno::AGAIN }));
+            return Err(MOVED_MEANWHILE);
         }
         let (mut a_state, mut b_state) = (a.state.write(), b.state.write());
         if !from.still_has(&a_state) || !to.still_has(&b_state) {
-            return Err(Error::Sys(SysError { call: "renameat2", errno: Errno::AGAIN }));
+            return Err(MOVED_MEANWHILE);
         }
         self.mark_before(from, &mut a_state, b_info.lower)?;
         self.mark_before(to, &mut b_state, a_info.lower)?;
