@@ -47,6 +47,17 @@ pub(super) fn total(requests: &BTreeMap<String, u64>) -> u64 {
     requests.get("total").copied().unwrap_or(0)
 }
 
+/// ls asks for two ACLs of the root of a mount each time, and for a label until it is told of none.
+#[test]
+fn a6_ls_with_attributes_asks_no_more_for_many_names() {
+    let stack = tree();
+    let m = stack.mount(&[]);
+    let list = |name: &str| drop(sh("ls -l \"$1\"", &[&m.join(name)]));
+    list("d1");
+    let asked = requests_of(&m, || list("d1"));
+    assert!(total(&asked) <= 3, "{} names: {asked:?}", FILES + 2);
+}
+
 /// Lists and stats everything, and names that are not there.
 fn look_at_all(m: &Mount) {
     for dir in fs::read_dir(m.path()).unwrap() {

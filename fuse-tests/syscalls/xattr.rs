@@ -96,6 +96,26 @@ fn a6_every_errno_of_the_four_calls() {
 }
 
 #[test]
+fn a6_where_no_selinux_runs_there_are_no_labels_but_those_that_were_set() {
+    let name = "security.selinux";
+    if Path::new("/sys/fs/selinux/enforce").exists() {
+        return eprintln!("left out: the kernel answers for labels itself");
+    }
+    each(with_xattrs, |s| {
+        let path = s.path();
+        let none = if s.m.target() == Target::Layerfs { Errno::OPNOTSUPP } else { Errno::NODATA };
+        assert_errno!(lget(&path, name), none, "{s}");
+        assert_errno!(lremove(&path, name), Errno::NODATA, "{s}");
+        s.assert_not_copied();
+        lset(&path, name, b"a:b:c:s0").unwrap();
+        assert_eq!(lget(&path, name).unwrap(), b"a:b:c:s0", "{s}");
+        assert!(llist(&path).unwrap().iter().any(|listed| listed == name), "{s}");
+        lremove(&path, name).unwrap();
+        assert_errno!(lget(&path, name), none, "{s}");
+    });
+}
+
+#[test]
 fn a6_exact_sizes_and_erange() {
     each(with_xattrs, |s| {
         let path = s.path();

@@ -40,6 +40,11 @@ repeat("find_second", find_first, "the same, directly after it")
 repeat("find_again", find_first, "the same, all in caches")
 
 
+@workload("ls -lR of a whole tree, all in caches but the targets of links")
+def list_again(at):
+    run("ls", "-lR", f"{at}/tree")
+
+
 @workload("read of all headers for a text that is not there")
 def grep_first(at):
     run("grep", "-r", "no such text anywhere", f"{at}/tree/include", ok=(1,))

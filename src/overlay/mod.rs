@@ -48,6 +48,7 @@ pub use table::NodeRef;
 
 use crate::config::{RedirectDir, Settings};
 use crate::layer::{FdPool, Layer, Upper};
+use crate::sys::selinux_is_enabled;
 use crate::types::{Caller, FsStats, IdMap, Ino};
 use node::{Body, DirBody, Node, NodeState, Place};
 use parking_lot::RwLock;
@@ -82,6 +83,8 @@ pub struct Overlay {
     /// What is shown for stored owners and groups.
     users: IdMap,
     groups: IdMap,
+    /// Objects have labels of SELinux here.
+    selinux: bool,
 }
 
 /// Says what the upper's filesystem lacks: in one line what is worked round, in another what is lost.
@@ -129,6 +132,7 @@ impl Overlay {
             trust: settings.cache,
             users: settings.users.clone(),
             groups: settings.groups.clone(),
+            selinux: selinux_is_enabled(),
             read_only: settings.read_only || settings.upper.is_none(),
             stack,
         };

@@ -12,9 +12,20 @@ use crate::sys::{Errno, XattrSet, get_xattr, list_xattrs, remove_xattr, set_xatt
 use crate::types::{Caller, Ino, S_ISGID};
 use std::sync::Arc;
 
+/// The label that `ls -l` asks of each object, of kernels without SELinux too.
+const SELINUX: &[u8] = b"security.selinux";
+
 impl Overlay {
-    /// The value of an xattr.
+    /// The value of an xattr. Where nothing gives labels, an object without one says that there are none
+    /// at all: `ls -l` then asks for no other, and the client can remember neither answer.
     pub fn get_xattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>> {
+        match self.held_xattr(ino, name) {
+            Err(Error::NoXattr) if name == SELINUX && !self.selinux => Err(Error::Unsupported),
+            answer => answer,
+        }
+    }
+
+    fn held_xattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>> {
         match self.read_xattr(ino, name) {
             // Who has no ACLs has none here: the kernel, which is offered them, takes another answer for
             // the failure of whatever it asked for.
@@ -112,7 +123,7 @@ impl Overlay {
     /// Removes an xattr.
     pub fn remove_xattr(&self, ino: Ino, name: &[u8]) -> Result<()> {
         // What is not there costs no copy-up.
-        if self.get_xattr(ino, name) == Err(Error::NoXattr) {
+        if self.held_xattr(ino, name) == Err(Error::NoXattr) {
             self.writable()?;
             return Err(Error::NoXattr);
         }

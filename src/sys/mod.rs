@@ -76,5 +76,6 @@ pub use spread::{hands_nothing_on, set_top};
 pub use uring::{FuseRing, RING_HEADER_LEN, Turn};
 pub use visit::{directory_of_mount, drop_pages, leave_descriptors, list_once, look_once, root_of_mount};
 pub use xattr::{
-    XattrSet, get_xattr, get_xattr_if_any, get_xattr_into, list_xattrs, remove_xattr, set_xattr,
+    XattrSet, get_xattr, get_xattr_if_any, get_xattr_into, list_xattrs, remove_xattr, selinux_is_enabled,
+    set_xattr,
 };

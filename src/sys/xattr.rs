@@ -15,6 +15,11 @@ const SYS_GETXATTRAT: libc::c_long = 464;
 const SYS_LISTXATTRAT: libc::c_long = 465;
 const SYS_REMOVEXATTRAT: libc::c_long = 466;
 
+/// Whether the kernel labels objects for SELinux, and says so here.
+pub fn selinux_is_enabled() -> bool {
+    rustix::fs::statfs("/sys/fs/selinux").is_ok_and(|found| found.f_type == libc::SELINUX_MAGIC)
+}
+
 /// Set once the kernel answered ENOSYS to a `*xattrat` call.
 static NO_XATTRAT: AtomicBool = AtomicBool::new(false);
 
