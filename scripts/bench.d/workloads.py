@@ -40,7 +40,7 @@ repeat("find_second", find_first, "the same, directly after it")
 repeat("find_again", find_first, "the same, all in caches")
 
 
-@workload("ls -lR of a whole tree, all in caches but the targets of links")
+@workload("ls -lR of a whole tree, all in caches")
 def list_again(at):
     run("ls", "-lR", f"{at}/tree")
 
